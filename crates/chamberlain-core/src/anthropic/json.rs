@@ -1,0 +1,1 @@
+//! A strict reading of JSON: duplicate keys and excess depth are refused.

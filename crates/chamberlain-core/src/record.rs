@@ -1,0 +1,166 @@
+//! What the gateway puts on record: an [`Intent`] before a call leaves, a [`Settlement`] when it
+//! ends, a [`Notice`] for everything else that was decided.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId};
+use crate::ledger::account::AccountId;
+use crate::money::Money;
+use crate::time::Timestamp;
+use crate::usage::{Tokens, Usage};
+
+/// The routes a client may take.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
+    /// `GET /v1/models`
+    Models,
+    /// `GET /v1/models/{id}`
+    Model,
+}
+
+/// Written before a call leaves: what it may cost at most, and who pays.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Intent {
+    /// The call.
+    pub call: CallId,
+    /// When it was admitted.
+    pub at: Timestamp,
+    /// Who calls.
+    pub virtual_key: VirtualKeyId,
+    /// In which environment.
+    pub environment: EnvironmentName,
+    /// The upstream key it will leave with; `None` for the mock.
+    pub upstream_key: Option<UpstreamKeyId>,
+    /// Which route.
+    pub route: Route,
+    /// What the call is for, where bound or named.
+    pub operation: Option<String>,
+    /// The model asked for.
+    pub model: String,
+    /// `max_tokens` of the request.
+    pub max_tokens: u64,
+    /// Whether the answer is a stream.
+    pub stream: bool,
+    /// The client's address.
+    pub source: IpAddr,
+    /// Money set aside.
+    pub reserved: Money,
+    /// The accounts it is set aside in.
+    pub accounts: Vec<AccountId>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Answered in full.
+    Completed,
+    /// Upstream refused it (a 4xx, or an error before any work).
+    UpstreamRefused,
+    /// Upstream failed before an answer began.
+    UpstreamFailed,
+    /// The client left; the rest was drained to learn the cost.
+    ClientLeft,
+    /// The answer broke off.
+    Cut,
+    /// Upstream could not be reached; nothing was sent.
+    NotSent,
+    /// Chamberlain itself failed.
+    OurFault,
+}
+
+/// How sure the cost is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// From final usage that upstream reported.
+    Settled,
+    /// The outcome was seen, but final usage was not: an upper estimate is charged.
+    Estimated,
+    /// The outcome is unknown: the whole reservation stays charged.
+    Unsettled,
+}
+
+/// Written when a call has ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Settlement {
+    /// The call.
+    pub call: CallId,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How.
+    pub outcome: Outcome,
+    /// How sure `cost` is.
+    pub certainty: Certainty,
+    /// What is charged.
+    pub cost: Money,
+    /// What had been set aside, to be let go in the same step.
+    pub reserved: Money,
+    /// The accounts, as in the intent.
+    pub accounts: Vec<AccountId>,
+    /// The model that served it.
+    pub served_model: Option<String>,
+    /// Summed tokens over everything billed.
+    pub tokens: Tokens,
+    /// Everything priced, as metered; `None` when nothing was seen.
+    pub usage: Option<Usage>,
+    /// The status given to the client.
+    pub status: u16,
+    /// Upstream's `request-id`.
+    pub upstream_request_id: Option<String>,
+    /// `stop_reason` of the answer.
+    pub stop_reason: Option<String>,
+    /// Times the call was sent upstream.
+    pub attempts: u32,
+    /// From admission to the first byte of the answer, milliseconds.
+    pub first_byte_ms: Option<u64>,
+    /// From admission to the end, milliseconds.
+    pub duration_ms: u64,
+}
+
+impl Settlement {
+    /// How far the cost went over its reservation. Anything but zero means that a bound was wrong.
+    pub fn overrun(&self) -> Money {
+        self.cost.saturating_sub(self.reserved)
+    }
+}
+
+/// How urgent a notice is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// For the record.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Needs a person soon.
+    High,
+    /// Needs a person now.
+    Critical,
+}
+
+/// Something decided or noticed on the way of a call that is neither intent nor settlement.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Notice {
+    /// When.
+    pub at: Timestamp,
+    /// Dotted name: `call.refused`, `budget.threshold`, `security.real_key_offered`…
+    pub kind: String,
+    /// How urgent; from `High` on it also goes to the outbox.
+    pub severity: Severity,
+    /// What it is about: a virtual key, an environment, an upstream key.
+    pub subject: String,
+    /// One sentence, readable alone.
+    pub message: String,
+    /// The facts behind it. Never a secret, never a prompt.
+    pub facts: serde_json::Map<String, serde_json::Value>,
+    /// True when the outbox must carry it whatever the severity (budget thresholds).
+    pub notify: bool,
+}

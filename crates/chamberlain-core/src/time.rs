@@ -1,0 +1,190 @@
+//! Time as a value.
+//!
+//! [`Timestamp`] is an argument of every rule; the only clock in the house is made in the binary
+//! and handed to the edges as a [`Clock`].
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment, in milliseconds since 1970-01-01 UTC.
+#[derive(
+    Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The moment `ms` milliseconds after the epoch.
+    pub const fn from_ms(ms: i64) -> Timestamp {
+        Timestamp(ms)
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn ms(self) -> i64 {
+        self.0
+    }
+
+    /// The moment `ms` milliseconds later (earlier when negative), clamped to the range.
+    pub const fn plus_ms(self, ms: i64) -> Timestamp {
+        Timestamp(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to `self`, never below zero.
+    pub const fn ms_since(self, earlier: Timestamp) -> u64 {
+        let ms = self.0.saturating_sub(earlier.0);
+        if ms < 0 { 0 } else { ms as u64 }
+    }
+
+    /// RFC 3339 in UTC with milliseconds, `2026-11-23T09:00:00.000Z`.
+    pub fn to_rfc3339(self) -> String {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(moment) => format!("{moment:.3}"),
+            Err(_) => format!("{}ms", self.0),
+        }
+    }
+
+    /// Reads an RFC 3339 moment.
+    ///
+    /// # Errors
+    /// When the text is not one, with the reason.
+    pub fn from_rfc3339(text: &str) -> Result<Timestamp, String> {
+        let moment: jiff::Timestamp = text.parse().map_err(|error| format!("{error}"))?;
+        Ok(Timestamp(moment.as_millisecond()))
+    }
+
+    /// The calendar date in UTC, `2026-11-23`.
+    pub fn utc_date(self) -> String {
+        self.to_rfc3339().chars().take(10).collect()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.to_rfc3339())
+    }
+}
+
+/// How long a budget window is.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum WindowKind {
+    /// A calendar day.
+    Daily,
+    /// A calendar month.
+    Monthly,
+}
+
+impl WindowKind {
+    /// Both kinds, the shorter first.
+    pub const ALL: [WindowKind; 2] = [WindowKind::Daily, WindowKind::Monthly];
+
+    /// The word used everywhere: `daily`, `monthly`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WindowKind::Daily => "daily",
+            WindowKind::Monthly => "monthly",
+        }
+    }
+}
+
+/// One calendar window: its kind, and the half-open span `[start, end)`.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
+)]
+pub struct Window {
+    /// Day or month.
+    pub kind: WindowKind,
+    /// First moment inside.
+    pub start: Timestamp,
+    /// First moment after.
+    pub end: Timestamp,
+}
+
+/// The calendar that budgets are counted in: a time zone, UTC unless configured.
+#[derive(Clone, Debug)]
+pub struct Calendar {
+    zone: jiff::tz::TimeZone,
+}
+
+impl Calendar {
+    /// The UTC calendar.
+    pub fn utc() -> Calendar {
+        Calendar { zone: jiff::tz::TimeZone::UTC }
+    }
+
+    /// The calendar of an IANA zone such as `Europe/Zurich`.
+    ///
+    /// # Errors
+    /// When the zone is unknown, with the reason.
+    pub fn named(zone: &str) -> Result<Calendar, String> {
+        jiff::tz::TimeZone::get(zone)
+            .map(|zone| Calendar { zone })
+            .map_err(|error| format!("{error}"))
+    }
+
+    /// The window of `kind` that contains `now`. Days are 23 or 25 hours long when clocks change.
+    pub fn window(&self, kind: WindowKind, now: Timestamp) -> Window {
+        let moment = jiff::Timestamp::from_millisecond(now.0).unwrap_or_default();
+        let date = moment.to_zoned(self.zone.clone()).date();
+        let first = match kind {
+            WindowKind::Daily => date,
+            WindowKind::Monthly => date.first_of_month(),
+        };
+        let next = match kind {
+            WindowKind::Daily => first.tomorrow().unwrap_or(first),
+            WindowKind::Monthly => first.last_of_month().tomorrow().unwrap_or(first),
+        };
+        Window { kind, start: self.midnight(first), end: self.midnight(next) }
+    }
+
+    fn midnight(&self, date: jiff::civil::Date) -> Timestamp {
+        // Fails only beyond the year 9999; the far end of time is then a window that never ends.
+        date.to_zoned(self.zone.clone())
+            .map_or(Timestamp(i64::MAX), |zoned| Timestamp(zoned.timestamp().as_millisecond()))
+    }
+}
+
+/// Where the edges get the time from.
+pub trait Clock: Send + Sync + 'static {
+    /// The present moment.
+    fn now(&self) -> Timestamp;
+}
+
+/// Where the edges get randomness from.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills `bytes` with unpredictable bytes.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::from_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn windows_are_calendar_windows() {
+        let calendar = Calendar::utc();
+        let day = calendar.window(WindowKind::Daily, at("2026-02-28T23:59:59.999Z"));
+        assert_eq!((day.start, day.end), (at("2026-02-28T00:00:00Z"), at("2026-03-01T00:00:00Z")));
+        let month = calendar.window(WindowKind::Monthly, at("2026-12-31T12:00:00Z"));
+        assert_eq!(
+            (month.start, month.end),
+            (at("2026-12-01T00:00:00Z"), at("2027-01-01T00:00:00Z"))
+        );
+    }
+
+    #[test]
+    fn a_day_is_as_long_as_its_zone_says() {
+        let calendar = Calendar::named("Europe/Zurich").unwrap();
+        let spring = calendar.window(WindowKind::Daily, at("2026-03-29T12:00:00Z"));
+        assert_eq!(spring.end.ms_since(spring.start), 23 * 3_600_000);
+        let autumn = calendar.window(WindowKind::Daily, at("2026-10-25T12:00:00Z"));
+        assert_eq!(autumn.end.ms_since(autumn.start), 25 * 3_600_000);
+    }
+}
