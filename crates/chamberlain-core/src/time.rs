@@ -66,9 +66,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// How long a budget window is.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowKind {
     /// A calendar day.
@@ -91,9 +89,7 @@ impl WindowKind {
 }
 
 /// One calendar window: its kind, and the half-open span `[start, end)`.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Window {
     /// Day or month.
     pub kind: WindowKind,

@@ -79,8 +79,7 @@ impl PresentedKey {
         let well_formed = VirtualKeyId::is_well_formed(id)
             && secret.len() == 43
             && secret.bytes().all(|byte| SECRET_ALPHABET.contains(&byte));
-        well_formed
-            .then(|| PresentedKey { id: VirtualKeyId::new(id), secret_hash: hash(secret) })
+        well_formed.then(|| PresentedKey { id: VirtualKeyId::new(id), secret_hash: hash(secret) })
     }
 
     /// Whether this is `key`'s secret. Takes the same time whatever differs.
@@ -129,7 +128,9 @@ mod tests {
     fn other_forms_are_not_virtual_keys() {
         let good = mint([7; 16], [200; 43]);
         let good = good.text.expose();
-        for bad in ["", "chm_", "chm_a_b", &good[1..], &good[..good.len() - 1], &good.to_uppercase()] {
+        for bad in
+            ["", "chm_", "chm_a_b", &good[1..], &good[..good.len() - 1], &good.to_uppercase()]
+        {
             assert!(PresentedKey::parse(bad).is_none(), "{bad:?} was taken");
         }
     }

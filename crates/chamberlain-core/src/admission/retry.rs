@@ -130,11 +130,8 @@ mod tests {
 
     #[test]
     fn upstream_may_forbid_it() {
-        let end = AttemptEnd::Answered {
-            status: 429,
-            retry_after_ms: None,
-            should_retry: Some(false),
-        };
+        let end =
+            AttemptEnd::Answered { status: 429, retry_after_ms: None, should_retry: Some(false) };
         assert_eq!(delay_ms(end, 1, SETTINGS, 0), None);
     }
 

@@ -216,7 +216,9 @@ pub enum MalformedRequest {
         reason: String,
     },
     /// A name twice in one object.
-    #[error("the JSON object at {path} has the key {key:?} more than once; which one counts is undefined, so it is refused")]
+    #[error(
+        "the JSON object at {path} has the key {key:?} more than once; which one counts is undefined, so it is refused"
+    )]
     DuplicateKey {
         /// JSON path of the object.
         path: String,

@@ -1,0 +1,156 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_ms(1_763_900_000_000);
+
+fn usd(usd: i64) -> Money {
+    Money::from_usd(usd)
+}
+
+fn book_with(limit: i64) -> (Book, Vec<Line>) {
+    let mut book = Book::new(Vec::new(), vec![75, 90, 100]);
+    let budgets = Budgets { daily: Some(usd(limit)), monthly: None };
+    let lines = book.lines(&Scope::Organization, &budgets, &Calendar::utc(), NOW).to_vec();
+    (book, lines)
+}
+
+fn grant_all(book: &mut Book, wanted: &[LeaseWanted]) {
+    let grants: Vec<_> = wanted
+        .iter()
+        .map(|lease| Grant { account: lease.account.clone(), granted: lease.granted })
+        .collect();
+    book.grant(&grants);
+}
+
+/// Reserves, granting what is asked for; false when it does not fit.
+fn take(book: &mut Book, lines: &[Line], cost: Money) -> bool {
+    loop {
+        match book.fit(lines, cost) {
+            Fit::Fits => {
+                book.reserve(lines, cost);
+                return true;
+            }
+            Fit::NeedsLeases(wanted) => grant_all(book, &wanted),
+            Fit::WhenReleased(_) | Fit::Never(_) => return false,
+        }
+    }
+}
+
+fn accounts(lines: &[Line]) -> Vec<AccountId> {
+    lines.iter().map(|line| line.account.clone()).collect()
+}
+
+#[test]
+fn nothing_is_reserved_before_its_lease_is_durable() {
+    let (mut book, lines) = book_with(100);
+    let Fit::NeedsLeases(wanted) = book.fit(&lines, usd(10)) else { panic!("no lease asked") };
+    assert_eq!(wanted[0].granted, usd(11), "the need and one step of a hundredth");
+    assert!(matches!(book.fit(&lines, usd(10)), Fit::NeedsLeases(_)), "asking grants nothing");
+    grant_all(&mut book, &wanted);
+    assert_eq!(book.fit(&lines, usd(10)), Fit::Fits);
+}
+
+#[test]
+fn the_last_cent_is_usable() {
+    let (mut book, lines) = book_with(100);
+    assert!(take(&mut book, &lines, usd(100)));
+    assert!(!take(&mut book, &lines, Money::from_pico(1)));
+}
+
+#[test]
+fn money_held_by_calls_in_flight_is_worth_waiting_for_but_spent_money_is_not() {
+    let (mut book, lines) = book_with(100);
+    assert!(take(&mut book, &lines, usd(80)));
+    assert!(matches!(book.fit(&lines, usd(30)), Fit::WhenReleased(_)));
+    book.settle(&accounts(&lines), usd(80), usd(71), false);
+    let Fit::Never(shortfall) = book.fit(&lines, usd(30)) else { panic!("it cannot fit") };
+    assert_eq!((shortfall.left, shortfall.reserved), (usd(29), Money::ZERO));
+}
+
+#[test]
+fn each_threshold_is_reported_once_at_or_above_it() {
+    let (mut book, lines) = book_with(100);
+    let accounts = accounts(&lines);
+    let mut percents = Vec::new();
+    for _ in 0..20 {
+        assert!(take(&mut book, &lines, usd(5)));
+        let events = book.settle(&accounts, usd(5), usd(5), false);
+        percents.extend(events.iter().map(|event| (event.spent, event.threshold_percent)));
+    }
+    assert_eq!(percents, [(usd(75), 75), (usd(90), 90), (usd(100), 100)]);
+}
+
+#[test]
+fn a_refusal_at_the_end_of_a_budget_is_its_end() {
+    let (mut book, lines) = book_with(100);
+    assert!(take(&mut book, &lines, usd(99)));
+    book.settle(&accounts(&lines), usd(99), usd(99), false);
+    let Fit::Never(shortfall) = book.fit(&lines, usd(2)) else { panic!("it cannot fit") };
+    assert_eq!(book.refused(&shortfall).map(|event| event.threshold_percent), Some(100));
+    assert_eq!(book.refused(&shortfall), None, "reported once");
+}
+
+#[test]
+fn thresholds_passed_before_a_restart_are_not_news() {
+    let (_, lines) = book_with(100);
+    let balance = Balance { settled: usd(80), granted: usd(80), ..Balance::default() };
+    let mut book = Book::new(vec![(lines[0].account.clone(), balance)], vec![75, 90, 100]);
+    assert!(take(&mut book, &lines, usd(1)));
+    assert_eq!(book.settle(&accounts(&lines), usd(1), usd(1), false), []);
+}
+
+#[test]
+fn a_clock_that_steps_back_does_not_reopen_an_ended_window() {
+    let (mut book, lines) = book_with(100);
+    let budgets = Budgets { daily: Some(usd(100)), monthly: None };
+    let back = NOW.plus_ms(-40 * 86_400_000);
+    let again = book.lines(&Scope::Organization, &budgets, &Calendar::utc(), back);
+    assert_eq!(again.to_vec(), lines);
+}
+
+#[test]
+fn an_account_is_kept_while_a_call_of_its_window_is_in_flight() {
+    let (mut book, lines) = book_with(100);
+    assert!(take(&mut book, &lines, usd(10)));
+    let budgets = Budgets { daily: Some(usd(100)), monthly: None };
+    let tomorrow = NOW.plus_ms(86_400_000);
+    let next = book.lines(&Scope::Organization, &budgets, &Calendar::utc(), tomorrow).to_vec();
+    assert!(take(&mut book, &next, usd(100)), "the new day has its own money");
+    book.settle(&accounts(&lines), usd(10), usd(4), false);
+    assert!(book.accounts[&lines[0].account].balance.reserved.is_zero());
+}
+
+proptest! {
+    /// Whatever order calls come and end in, nothing is above the grant and no grant above the
+    /// limit; and with no call in flight nothing is reserved.
+    #[test]
+    fn used_never_exceeds_granted_nor_granted_the_limit(
+        steps in proptest::collection::vec((1i64..40, 0i64..=100, any::<bool>(), 0usize..6), 1..200),
+    ) {
+        let (mut book, lines) = book_with(100);
+        let accounts = accounts(&lines);
+        let mut in_flight: Vec<Money> = Vec::new();
+        let mut charged = Money::ZERO;
+        for (cost, used_percent, unsettled, end) in steps {
+            if take(&mut book, &lines, usd(cost)) {
+                in_flight.push(usd(cost));
+            }
+            for _ in 0..end.min(in_flight.len()) {
+                let reserved = in_flight.remove(0);
+                let actual = Money::from_pico(reserved.pico() * i128::from(used_percent) / 100);
+                let actual = if unsettled { reserved } else { actual };
+                charged = sum(charged, actual);
+                book.settle(&accounts, reserved, actual, unsettled);
+            }
+            let balance = book.accounts[&lines[0].account].balance;
+            prop_assert!(balance.used() <= balance.granted);
+            prop_assert!(balance.granted <= usd(100));
+            prop_assert_eq!(balance.spent(), charged);
+        }
+        for reserved in in_flight {
+            book.settle(&accounts, reserved, Money::ZERO, false);
+        }
+        prop_assert_eq!(book.accounts[&lines[0].account].balance.reserved, Money::ZERO);
+    }
+}
