@@ -1,1 +1,12 @@
-//! control
+//! The control plane: the one door for operators, the jobs on a clock, and the published view.
+//!
+//! Everything that changes something is a [`command::Command`], executed in one store transaction
+//! together with its audit record. This room refuses to forward calls (the gateway does) and to
+//! read configuration files (the binary does, and hands over [`settings::Settings`]).
+
+pub mod command;
+pub mod door;
+pub mod error;
+pub mod reply;
+pub mod settings;
+pub mod wire;

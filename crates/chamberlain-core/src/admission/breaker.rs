@@ -1,12 +1,12 @@
 //! The circuit breaker of one upstream credential: closed, open, half-open.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::snapshot::BreakerSettings;
 use crate::time::Timestamp;
 
 /// Where it stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// All calls pass.

@@ -1,0 +1,574 @@
+//! Everything an operator can ask for.
+//!
+//! One enum, one JSON form (`{"command":"virtual.create", "name":"ci", …}`), whoever asks: the
+//! command line with or without a running server, and the console. Unknown fields are refused.
+//! Each command's fields are a struct of its own that says, through [`Ask`], what the reply is.
+//!
+//! Scopes are named as people name them: `organization`, an environment's name, or a virtual
+//! key's id or name; `environment:ci` and `virtual:ci` tell two of the same name apart. Keys are
+//! named by id or by name.
+
+use chamberlain_core::anthropic::request::Capability;
+use chamberlain_core::money::Money;
+use ipnet::IpNet;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::reply;
+use crate::wire::{Change, SecretText};
+
+/// A command that knows the type of its reply.
+pub trait Ask: Into<Command> {
+    /// What comes back.
+    type Reply: Serialize + DeserializeOwned;
+}
+
+macro_rules! commands {
+    ($($(#[$doc:meta])* $name:ident, $wire:literal, $reply:ty, $changes:literal;)*) => {
+        /// What an operator asks for.
+        #[derive(Debug, Serialize, Deserialize)]
+        #[serde(tag = "command")]
+        pub enum Command {
+            $($(#[$doc])* #[serde(rename = $wire)] $name($name),)*
+        }
+
+        impl Command {
+            /// Every command's name on the wire.
+            pub const NAMES: &'static [&'static str] = &[$($wire),*];
+
+            /// Its name on the wire, in the audit log and in messages.
+            pub const fn name(&self) -> &'static str {
+                match self { $(Command::$name(_) => $wire,)* }
+            }
+
+            /// Whether it may change something; then it is audited with before and after.
+            pub const fn changes(&self) -> bool {
+                match self { $(Command::$name(_) => $changes,)* }
+            }
+        }
+
+        $(
+            impl From<$name> for Command {
+                fn from(command: $name) -> Command { Command::$name(command) }
+            }
+            impl Ask for $name {
+                type Reply = $reply;
+            }
+        )*
+    };
+}
+
+commands! {
+    /// Seals an upstream key into the vault.
+    KeyAdd, "key.add", reply::UpstreamKey, true;
+    /// Lists upstream keys.
+    KeyList, "key.list", reply::UpstreamKeys, false;
+    /// Shows one upstream key, never its secret.
+    KeyShow, "key.show", reply::UpstreamKey, false;
+    /// Forgets an upstream key: its secret is erased here; upstream it stays valid.
+    KeyRemove, "key.remove", reply::UpstreamKey, true;
+    /// Makes a virtual key.
+    VirtualCreate, "virtual.create", reply::VirtualCreated, true;
+    /// Lists virtual keys.
+    VirtualList, "virtual.list", reply::VirtualKeys, false;
+    /// Shows one virtual key.
+    VirtualShow, "virtual.show", reply::VirtualKey, false;
+    /// Changes what a virtual key may do.
+    VirtualUpdate, "virtual.update", reply::VirtualKey, true;
+    /// Stops a virtual key, reversibly.
+    VirtualFreeze, "virtual.freeze", reply::VirtualKey, true;
+    /// Lets a frozen virtual key work again.
+    VirtualUnfreeze, "virtual.unfreeze", reply::VirtualKey, true;
+    /// Stops a virtual key for good.
+    VirtualRevoke, "virtual.revoke", reply::VirtualKey, true;
+    /// Lists budgets with what is spent and left.
+    BudgetList, "budget.list", reply::BudgetLines, false;
+    /// Sets budgets of a scope.
+    BudgetSet, "budget.set", reply::BudgetLines, true;
+    /// Lists rate limits.
+    LimitList, "limit.list", reply::LimitLines, false;
+    /// Sets rate limits of a scope.
+    LimitSet, "limit.set", reply::LimitLines, true;
+    /// Stops all calls of a scope.
+    Pause, "pause", reply::Paused, true;
+    /// Ends a pause.
+    Resume, "resume", reply::Paused, true;
+    /// Lists calls.
+    CallsList, "calls.list", reply::Calls, false;
+    /// Today's cost.
+    CostToday, "cost.today", reply::CostSummary, false;
+    /// This month's cost.
+    CostMonth, "cost.month", reply::CostSummary, false;
+    /// Who or what costs most.
+    CostTop, "cost.top", reply::CostTopLines, false;
+    /// What a call would cost, and how many a budget buys.
+    CostEstimate, "cost.estimate", reply::Estimate, false;
+    /// Checks the whole audit log.
+    AuditVerify, "audit.verify", reply::AuditVerified, false;
+    /// Proves that a record is in the log.
+    AuditProve, "audit.prove", reply::AuditProof, false;
+    /// Gives audit records out; itself audited.
+    AuditExport, "audit.export", reply::AuditRecords, true;
+    /// Signs the log's head now.
+    AuditCheckpoint, "audit.checkpoint", reply::Checkpoint, true;
+    /// How Chamberlain is.
+    Status, "status", reply::Status, false;
+    /// Checks store, vault, audit log and settings.
+    Doctor, "doctor", reply::Doctor, false;
+    /// Lists prices in force.
+    PricesList, "prices.list", reply::Prices, false;
+    /// Gives an unsettled call its true cost.
+    WriteOff, "write_off", reply::WrittenOff, true;
+    /// Reads the configuration again.
+    ConfigReload, "config.reload", reply::Reloaded, true;
+}
+
+/// `key.add`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyAdd {
+    /// A name for people, unique among keys in use.
+    pub name: String,
+    /// The environment it is for; absent makes it the shared key of all environments that have
+    /// none of their own. The environment's earlier key is superseded, not forgotten.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// The Anthropic key.
+    pub secret: SecretText,
+}
+
+/// `key.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyList {
+    /// Show removed keys too.
+    pub all: bool,
+}
+
+/// `key.show`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyShow {
+    /// Id or name.
+    pub key: String,
+}
+
+/// `key.remove`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRemove {
+    /// Id or name.
+    pub key: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `virtual.create`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualCreate {
+    /// A name for people, unique among keys in use.
+    pub name: String,
+    /// The environment it belongs to.
+    pub environment: String,
+    /// Budget per calendar day.
+    #[serde(default)]
+    pub daily: Option<Money>,
+    /// Budget per calendar month.
+    #[serde(default)]
+    pub monthly: Option<Money>,
+    /// Requests in any minute.
+    #[serde(default)]
+    pub rpm: Option<u64>,
+    /// Input tokens in any minute.
+    #[serde(default)]
+    pub input_tpm: Option<u64>,
+    /// Output tokens in any minute.
+    #[serde(default)]
+    pub output_tpm: Option<u64>,
+    /// Calls in flight at once.
+    #[serde(default)]
+    pub concurrency: Option<u64>,
+    /// Globs of allowed models; empty leaves it to the environment.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Globs of denied models.
+    #[serde(default)]
+    pub models_deny: Vec<String>,
+    /// Operations a call may name; empty leaves it to the environment.
+    #[serde(default)]
+    pub operations: Vec<String>,
+    /// The one operation every call of this key is for.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// Capabilities denied on top of the environment's.
+    #[serde(default)]
+    pub capabilities_deny: Vec<Capability>,
+    /// Source networks; empty leaves it to the environment.
+    #[serde(default)]
+    pub cidrs: Vec<IpNet>,
+    /// When it ends: `30d`, `12h`, `2026-12-31` (end of that day) or RFC 3339.
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// Answered by the mock, never by upstream.
+    #[serde(default)]
+    pub test_mode: bool,
+    /// Largest `max_tokens`.
+    #[serde(default)]
+    pub max_tokens: Option<u64>,
+}
+
+/// `virtual.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VirtualList {
+    /// Only of this environment.
+    pub environment: Option<String>,
+    /// Show revoked keys too.
+    pub all: bool,
+}
+
+/// `virtual.show`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualShow {
+    /// Id or name.
+    pub key: String,
+}
+
+/// `virtual.update`: what is absent stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualUpdate {
+    /// Id or name.
+    pub key: String,
+    /// A new name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Budget per calendar day.
+    #[serde(default)]
+    pub daily: Change<Money>,
+    /// Budget per calendar month.
+    #[serde(default)]
+    pub monthly: Change<Money>,
+    /// Requests in any minute.
+    #[serde(default)]
+    pub rpm: Change<u64>,
+    /// Input tokens in any minute.
+    #[serde(default)]
+    pub input_tpm: Change<u64>,
+    /// Output tokens in any minute.
+    #[serde(default)]
+    pub output_tpm: Change<u64>,
+    /// Calls in flight at once.
+    #[serde(default)]
+    pub concurrency: Change<u64>,
+    /// Globs of allowed models.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+    /// Globs of denied models.
+    #[serde(default)]
+    pub models_deny: Option<Vec<String>>,
+    /// Operations a call may name.
+    #[serde(default)]
+    pub operations: Option<Vec<String>>,
+    /// The one operation every call of this key is for.
+    #[serde(default)]
+    pub operation: Change<String>,
+    /// Capabilities denied on top of the environment's.
+    #[serde(default)]
+    pub capabilities_deny: Option<Vec<Capability>>,
+    /// Source networks.
+    #[serde(default)]
+    pub cidrs: Option<Vec<IpNet>>,
+    /// When it ends.
+    #[serde(default)]
+    pub expires: Change<String>,
+    /// Largest `max_tokens`.
+    #[serde(default)]
+    pub max_tokens: Change<u64>,
+}
+
+/// `virtual.freeze`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualFreeze {
+    /// Id or name.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// `virtual.unfreeze`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualUnfreeze {
+    /// Id or name.
+    pub key: String,
+}
+
+/// `virtual.revoke`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VirtualRevoke {
+    /// Id or name.
+    pub key: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `budget.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BudgetList {
+    /// Only this scope; absent lists all that have a budget or spent something.
+    pub scope: Option<String>,
+}
+
+/// `budget.set`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetSet {
+    /// The scope.
+    pub scope: String,
+    /// Per calendar day.
+    #[serde(default)]
+    pub daily: Change<Money>,
+    /// Per calendar month.
+    #[serde(default)]
+    pub monthly: Change<Money>,
+}
+
+/// `limit.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitList {
+    /// Only this scope; absent lists all environments, and the virtual keys with own limits.
+    pub scope: Option<String>,
+}
+
+/// `limit.set`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSet {
+    /// An environment or a virtual key.
+    pub scope: String,
+    /// Requests in any minute.
+    #[serde(default)]
+    pub rpm: Change<u64>,
+    /// Input tokens in any minute.
+    #[serde(default)]
+    pub input_tpm: Change<u64>,
+    /// Output tokens in any minute.
+    #[serde(default)]
+    pub output_tpm: Change<u64>,
+    /// Calls in flight at once.
+    #[serde(default)]
+    pub concurrency: Change<u64>,
+}
+
+/// `pause`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pause {
+    /// The scope.
+    pub scope: String,
+    /// Why; clients are told.
+    pub reason: String,
+    /// Until when: `2h`, a date, or RFC 3339; absent until somebody resumes.
+    #[serde(default)]
+    pub until: Option<String>,
+}
+
+/// `resume`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The scope.
+    pub scope: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `calls.list`: newest first, or oldest first from `after` on (to follow).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallsList {
+    /// Only of this environment.
+    pub environment: Option<String>,
+    /// Only of this virtual key (id or name).
+    pub virtual_key: Option<String>,
+    /// Only of this model, asked or served.
+    pub model: Option<String>,
+    /// Only of this operation.
+    pub operation: Option<String>,
+    /// Only with this outcome (`completed`, `cut`, …) or `in_flight`.
+    pub outcome: Option<String>,
+    /// Only with this certainty (`settled`, `estimated`, `unsettled`).
+    pub certainty: Option<String>,
+    /// Only that began at this moment or later: `2h` ago, a date, or RFC 3339.
+    pub since: Option<String>,
+    /// Only that began before this moment.
+    pub until: Option<String>,
+    /// Only calls after this one, oldest first.
+    pub after: Option<String>,
+    /// Only calls before this one, newest first.
+    pub before: Option<String>,
+    /// How many, 1 to 1,000; 50 when absent.
+    pub limit: Option<u32>,
+}
+
+/// `cost.today`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostToday {
+    /// Only of this environment.
+    pub environment: Option<String>,
+}
+
+/// `cost.month`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostMonth {
+    /// Only of this environment.
+    pub environment: Option<String>,
+}
+
+/// By what costs are added up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostBy {
+    /// By virtual key.
+    #[default]
+    VirtualKey,
+    /// By served model.
+    Model,
+    /// By environment.
+    Environment,
+    /// By operation.
+    Operation,
+}
+
+/// `cost.top`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostTop {
+    /// By what.
+    pub by: CostBy,
+    /// From when: `7d` ago, a date, or RFC 3339; the first of the month when absent.
+    pub since: Option<String>,
+    /// How many lines, 1 to 1,000; 10 when absent.
+    pub limit: Option<u32>,
+}
+
+/// `cost.estimate`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostEstimate {
+    /// The model.
+    pub model: String,
+    /// Uncached prompt tokens.
+    #[serde(default)]
+    pub input: u64,
+    /// Output tokens, thinking included.
+    #[serde(default)]
+    pub output: u64,
+    /// Tokens written to the five-minute cache.
+    #[serde(default)]
+    pub cache_write_5m: u64,
+    /// Tokens written to the one-hour cache.
+    #[serde(default)]
+    pub cache_write_1h: u64,
+    /// Tokens read from the cache.
+    #[serde(default)]
+    pub cache_read: u64,
+    /// Web searches.
+    #[serde(default)]
+    pub web_searches: u64,
+    /// At fast-mode prices.
+    #[serde(default)]
+    pub fast: bool,
+    /// At US-only prices.
+    #[serde(default)]
+    pub us_only: bool,
+    /// How many such calls this would buy.
+    #[serde(default)]
+    pub budget: Option<Money>,
+}
+
+/// `audit.verify`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditVerify {
+    /// A checkpoint kept elsewhere (the signed note); with it a log that was cut or rolled back is
+    /// noticed.
+    pub checkpoint: Option<String>,
+}
+
+/// `audit.prove`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditProve {
+    /// The record's sequence number.
+    pub seq: u64,
+}
+
+/// `audit.export`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditExport {
+    /// First sequence number.
+    pub from: u64,
+    /// First sequence number no longer wanted; absent for all.
+    pub to: Option<u64>,
+    /// How many in this answer, 1 to 10,000; 1,000 when absent.
+    pub limit: Option<u32>,
+}
+
+macro_rules! bare {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {}
+    )*};
+}
+
+bare! {
+    /// `audit.checkpoint`
+    AuditCheckpoint;
+    /// `status`
+    Status;
+    /// `doctor`
+    Doctor;
+    /// `config.reload`
+    ConfigReload;
+}
+
+/// `prices.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PricesList {
+    /// Only models whose id contains this.
+    pub model: Option<String>,
+    /// Show retired models too.
+    pub all: bool,
+}
+
+/// `write_off`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WriteOff {
+    /// The call.
+    pub call: String,
+    /// What it really cost, `0` for nothing.
+    pub cost: Money,
+    /// How that is known.
+    pub reason: String,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,668 @@
+//! What comes back from a command. Field names are stable: scripts read them with `--json`.
+//!
+//! Money is an exact decimal string in US dollars, moments are RFC 3339 in UTC, absent values are
+//! `null` (unknown is not zero). No reply ever carries an upstream key; one carries a virtual key,
+//! once.
+
+use std::collections::BTreeMap;
+
+use chamberlain_core::admission::breaker::BreakerState;
+use chamberlain_core::admission::key::KeyState;
+use chamberlain_core::admission::policy::Policy;
+use chamberlain_core::ledger::price::Lifecycle;
+use chamberlain_core::money::Money;
+use chamberlain_core::record::{Certainty, Outcome, Route};
+use chamberlain_core::snapshot::{Budgets, Limits};
+use chamberlain_core::time::WindowKind;
+use chamberlain_core::usage::Tokens;
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{Moment, SecretText};
+
+/// What kind of scope.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScopeKind {
+    /// Everything.
+    Organization,
+    /// One environment.
+    Environment,
+    /// One virtual key.
+    VirtualKey,
+}
+
+/// A scope, with the name people know it by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct ScopeName {
+    /// What kind.
+    pub kind: ScopeKind,
+    /// `organization`, the environment's name, or the virtual key's id.
+    pub id: String,
+    /// The same, but for a virtual key its name.
+    pub name: String,
+}
+
+/// Where an upstream key stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpstreamKeyState {
+    /// Sealed, not yet in use.
+    Staged,
+    /// In use.
+    Current,
+    /// Superseded; kept for calls that began with it.
+    Previous,
+    /// Removed here; its secret is erased.
+    Revoked,
+}
+
+/// An upstream key, as much of it as may be seen.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct UpstreamKey {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The environment it is for; `null` for the shared one.
+    pub environment: Option<String>,
+    /// Where it stands.
+    pub state: UpstreamKeyState,
+    /// Beginning and end of it, `sk-ant-api03-R2D…igAA`.
+    pub hint: String,
+    /// A keyed hash: equal keys have equal fingerprints.
+    pub fingerprint: String,
+    /// When it was added.
+    pub created_at: Moment,
+    /// When it was removed.
+    pub removed_at: Option<Moment>,
+    /// The environments whose calls leave with it now.
+    pub serves: Vec<String>,
+}
+
+/// A list of upstream keys.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct UpstreamKeys {
+    /// The keys, newest first.
+    pub keys: Vec<UpstreamKey>,
+}
+
+/// Why a scope takes no calls.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PauseLine {
+    /// Since when.
+    pub since: Moment,
+    /// Until when; `null` until somebody resumes.
+    pub until: Option<Moment>,
+    /// Who paused it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A new virtual key. `key` is shown here and never again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct VirtualCreated {
+    /// The public id.
+    pub id: String,
+    /// The whole key, `chm_<id>_<secret>`.
+    pub key: SecretText,
+    /// Its name.
+    pub name: String,
+    /// Its environment.
+    pub environment: String,
+    /// When it ends.
+    pub expires_at: Option<Moment>,
+    /// Whether it is answered by the mock.
+    pub test_mode: bool,
+    /// Everything else about it.
+    pub virtual_key: VirtualKey,
+}
+
+/// A virtual key without its secret.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VirtualKey {
+    /// The public id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its environment.
+    pub environment: String,
+    /// Its state.
+    pub state: KeyState,
+    /// True when a call with it could pass now, as far as key and pauses go.
+    pub usable: bool,
+    /// When it was made.
+    pub created_at: Moment,
+    /// When it ends.
+    pub expires_at: Option<Moment>,
+    /// Whether it is answered by the mock.
+    pub test_mode: bool,
+    /// The operation it is bound to.
+    pub operation: Option<String>,
+    /// What it may do, on top of the environment's policy.
+    pub policy: Policy,
+    /// Its own budgets.
+    pub budgets: Budgets,
+    /// Its own limits.
+    pub limits: Limits,
+    /// Set while it is paused.
+    pub pause: Option<PauseLine>,
+}
+
+/// A list of virtual keys.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VirtualKeys {
+    /// The keys, newest first.
+    pub keys: Vec<VirtualKey>,
+}
+
+/// One budget.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BudgetLine {
+    /// Whose.
+    pub scope: ScopeName,
+    /// Per day or month.
+    pub window: WindowKind,
+    /// First moment of the window.
+    pub window_start: Moment,
+    /// First moment after it.
+    pub window_end: Moment,
+    /// The limit; `null` for none.
+    pub limit: Option<Money>,
+    /// Who set it: `command`, or where the configuration has it (`default`, a file and line, an
+    /// environment variable).
+    pub source: String,
+    /// Cost of calls that ended.
+    pub settled: Money,
+    /// Charged for calls whose outcome is unknown.
+    pub unsettled: Money,
+    /// Set aside for calls in flight.
+    pub reserved: Money,
+    /// What is left; `null` without a limit.
+    pub left: Option<Money>,
+    /// Settled and unsettled in hundredths of a percent of the limit.
+    pub spent_basis_points: Option<u64>,
+}
+
+/// A list of budgets.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BudgetLines {
+    /// The budgets, widest scope first.
+    pub budgets: Vec<BudgetLine>,
+    /// What people should know besides (a pause still in force).
+    pub notes: Vec<String>,
+}
+
+/// The limits of one scope.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LimitLine {
+    /// Whose. A virtual key's own limit counts alone; keys without one share the environment's.
+    pub scope: ScopeName,
+    /// The limits in force.
+    pub limits: Limits,
+    /// Who set each of them, by its name.
+    pub sources: BTreeMap<String, String>,
+}
+
+/// A list of limits.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LimitLines {
+    /// The limits, widest scope first.
+    pub limits: Vec<LimitLine>,
+}
+
+/// A scope after `pause` or `resume`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Paused {
+    /// Which.
+    pub scope: ScopeName,
+    /// Its pause; `null` when calls pass.
+    pub pause: Option<PauseLine>,
+}
+
+/// One call.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Its id.
+    pub id: String,
+    /// When it was admitted.
+    pub at: Moment,
+    /// When it ended; `null` in flight.
+    pub ended_at: Option<Moment>,
+    /// Who called.
+    pub virtual_key: String,
+    /// Its name.
+    pub virtual_key_name: Option<String>,
+    /// In which environment.
+    pub environment: String,
+    /// Which route.
+    pub route: Route,
+    /// What for.
+    pub operation: Option<String>,
+    /// The model asked for.
+    pub model: String,
+    /// The model that served.
+    pub served_model: Option<String>,
+    /// Whether the answer was a stream.
+    pub stream: bool,
+    /// How it ended; `null` in flight.
+    pub outcome: Option<Outcome>,
+    /// How sure the cost is; `null` in flight.
+    pub certainty: Option<Certainty>,
+    /// The status given to the client.
+    pub status: Option<u16>,
+    /// `stop_reason` of the answer.
+    pub stop_reason: Option<String>,
+    /// Billed tokens.
+    pub tokens: Tokens,
+    /// Money that was set aside.
+    pub reserved: Money,
+    /// What is charged; `null` in flight.
+    pub cost: Option<Money>,
+    /// Times it was sent upstream.
+    pub attempts: Option<u32>,
+    /// To the first byte, milliseconds.
+    pub first_byte_ms: Option<u64>,
+    /// To the end, milliseconds.
+    pub duration_ms: Option<u64>,
+    /// The client's address.
+    pub source: String,
+    /// The upstream key it left with; `null` for the mock.
+    pub upstream_key: Option<String>,
+    /// Upstream's `request-id`.
+    pub upstream_request_id: Option<String>,
+}
+
+/// A list of calls.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Calls {
+    /// The calls.
+    pub calls: Vec<Call>,
+    /// Whether there are more in that direction.
+    pub has_more: bool,
+}
+
+/// What something cost.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CostLine {
+    /// What; an id where it has one.
+    pub id: String,
+    /// Its name for people.
+    pub name: String,
+    /// Calls that ended.
+    pub calls: u64,
+    /// Billed tokens.
+    pub tokens: Tokens,
+    /// The cost, unsettled and estimated parts included.
+    pub cost: Money,
+    /// In hundredths of a percent of the whole.
+    pub share_basis_points: Option<u64>,
+}
+
+/// What a window cost.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CostSummary {
+    /// First moment.
+    pub from: Moment,
+    /// First moment after.
+    pub to: Moment,
+    /// Only of this environment.
+    pub environment: Option<String>,
+    /// Calls that ended.
+    pub calls: u64,
+    /// Billed tokens.
+    pub tokens: Tokens,
+    /// The whole cost.
+    pub cost: Money,
+    /// Of it: charged for calls whose outcome is unknown.
+    pub unsettled: Money,
+    /// By environment, dearest first.
+    pub by_environment: Vec<CostLine>,
+    /// By served model, dearest first.
+    pub by_model: Vec<CostLine>,
+}
+
+/// Who or what costs most.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CostTopLines {
+    /// By what.
+    pub by: crate::command::CostBy,
+    /// First moment.
+    pub from: Moment,
+    /// First moment after.
+    pub to: Moment,
+    /// The whole cost.
+    pub cost: Money,
+    /// The lines, dearest first.
+    pub lines: Vec<CostLine>,
+}
+
+/// Prices per million tokens.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PricePerMillion {
+    /// Uncached input.
+    pub input: Money,
+    /// Output.
+    pub output: Money,
+    /// Five-minute cache write.
+    pub cache_write_5m: Money,
+    /// One-hour cache write.
+    pub cache_write_1h: Money,
+    /// Cache read.
+    pub cache_read: Money,
+}
+
+/// What a call would cost.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The model, by its full id.
+    pub model: String,
+    /// The tokens asked about.
+    pub tokens: Tokens,
+    /// The prices that apply.
+    pub per_million: PricePerMillion,
+    /// The cost of one call.
+    pub cost: Money,
+    /// The budget asked about.
+    pub budget: Option<Money>,
+    /// How many whole calls it buys.
+    pub calls: Option<u64>,
+}
+
+/// The outcome of checking the audit log.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AuditVerified {
+    /// True when nothing is wrong.
+    pub ok: bool,
+    /// Records checked.
+    pub records: u64,
+    /// The log's root hash, hex.
+    pub root: String,
+    /// Who signs checkpoints: name and key id of the signed notes.
+    pub signer: String,
+    /// Size at the last checkpoint kept in the store.
+    pub last_checkpoint: Option<u64>,
+    /// Whether a checkpoint kept elsewhere was compared.
+    pub external: bool,
+    /// What is wrong.
+    pub problems: Vec<AuditProblem>,
+}
+
+/// Something wrong with the audit log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AuditProblem {
+    /// At which record; `null` when it is not about one.
+    pub seq: Option<u64>,
+    /// What.
+    pub problem: String,
+}
+
+/// One audit record as exported.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// Its sequence number.
+    pub seq: u64,
+    /// The leaf's hash, hex.
+    pub leaf_hash: String,
+    /// The record; `null` once its body was pruned.
+    pub record: Option<serde_json::Value>,
+}
+
+/// Audit records given out.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AuditRecords {
+    /// The records, in order.
+    pub records: Vec<AuditRecord>,
+    /// Where to go on; `null` at the end.
+    pub next: Option<u64>,
+    /// The log's size.
+    pub size: u64,
+}
+
+/// A signed head of the audit log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Records it covers.
+    pub size: u64,
+    /// The root hash, hex.
+    pub root: String,
+    /// When it was signed.
+    pub at: Moment,
+    /// The signed note.
+    pub note: String,
+}
+
+/// Proof that a record is in the log.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AuditProof {
+    /// The record.
+    pub record: AuditRecord,
+    /// Size of the tree the proof is for.
+    pub size: u64,
+    /// Its root hash, hex.
+    pub root: String,
+    /// Hashes from the leaf up, hex.
+    pub path: Vec<String>,
+    /// The checkpoint the proof leads to.
+    pub checkpoint: Checkpoint,
+    /// The whole proof as one text (C2SP tlog-proof), verifiable offline.
+    pub text: String,
+}
+
+/// One environment in the status.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct EnvironmentStatus {
+    /// Its name.
+    pub name: String,
+    /// The upstream key its calls leave with; `null` sends them to the mock.
+    pub upstream_key: Option<String>,
+    /// Virtual keys in use.
+    pub virtual_keys: u64,
+    /// Its pause.
+    pub pause: Option<PauseLine>,
+    /// Days between rotations of its upstream key.
+    pub rotation_interval_days: u32,
+    /// When its upstream key is due for rotation.
+    pub rotation_due: Option<Moment>,
+}
+
+/// One breaker.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BreakerLine {
+    /// The upstream key, or `mock`.
+    pub upstream_key: String,
+    /// `closed`, `open` or `half_open`.
+    pub state: BreakerState,
+}
+
+/// What the running gateway says of itself.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Running {
+    /// Its version.
+    pub version: String,
+    /// Where clients reach it.
+    pub gateway: Option<String>,
+    /// Where the console is.
+    pub console: Option<String>,
+    /// Since when, seconds.
+    pub uptime_s: u64,
+    /// The process id.
+    pub pid: u32,
+    /// Upstream's address, or `mock`.
+    pub upstream: String,
+    /// True when calls go to the built-in mock.
+    pub mock: bool,
+    /// True while shutting down.
+    pub draining: bool,
+    /// Calls in flight.
+    pub in_flight: u64,
+    /// Calls waiting for a limit.
+    pub waiting: u64,
+    /// The breakers that exist.
+    pub breakers: Vec<BreakerLine>,
+}
+
+/// What a job did last.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct JobLine {
+    /// Its name.
+    pub name: String,
+    /// Whether it is at work now.
+    pub running: bool,
+    /// Times it ran.
+    pub runs: u64,
+    /// When it last ended.
+    pub last_at: Option<Moment>,
+    /// What went wrong then.
+    pub last_error: Option<String>,
+}
+
+/// The audit log in the status.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AuditStatus {
+    /// Records.
+    pub size: u64,
+    /// Root hash, hex.
+    pub root: String,
+    /// The last checkpoint.
+    pub last_checkpoint: Option<Checkpoint>,
+}
+
+/// The store in the status.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Whether it takes writes.
+    pub ok: bool,
+    /// What is wrong.
+    pub problem: Option<String>,
+    /// Bytes on disk.
+    pub bytes: Option<u64>,
+    /// Effects waiting in the outbox.
+    pub outbox: u64,
+}
+
+/// How Chamberlain is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The time it says so.
+    pub at: Moment,
+    /// The version that answers.
+    pub version: String,
+    /// The data folder.
+    pub data: String,
+    /// The running server; `null` when there is none.
+    pub running: Option<Running>,
+    /// The generation of the published view; `null` without a server.
+    pub generation: Option<u64>,
+    /// The organization's pause.
+    pub pause: Option<PauseLine>,
+    /// The environments.
+    pub environments: Vec<EnvironmentStatus>,
+    /// The store.
+    pub store: StoreStatus,
+    /// The audit log.
+    pub audit: AuditStatus,
+    /// Budgets with a limit.
+    pub budgets: Vec<BudgetLine>,
+    /// The jobs; empty without a server.
+    pub jobs: Vec<JobLine>,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// Well.
+    Ok,
+    /// Worth a look.
+    Warning,
+    /// Broken.
+    Problem,
+}
+
+/// One thing the doctor looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it is.
+    pub state: CheckState,
+    /// What was found.
+    pub message: String,
+    /// What to do.
+    pub fix: Option<String>,
+}
+
+/// What the doctor says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Doctor {
+    /// The worst of the checks.
+    pub state: CheckState,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+/// A model's prices.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Price {
+    /// The model.
+    pub model: String,
+    /// Other ids of the same model.
+    pub aliases: Vec<String>,
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// Announced end.
+    pub retires_on: Option<String>,
+    /// Context window in tokens.
+    pub context_window: u64,
+    /// Largest output in tokens.
+    pub max_output: u64,
+    /// At standard speed, anywhere; `null` when no row is in force.
+    pub per_million: Option<PricePerMillion>,
+    /// In fast mode.
+    pub fast_per_million: Option<PricePerMillion>,
+    /// In the US only.
+    pub us_only_per_million: Option<PricePerMillion>,
+}
+
+/// The price list.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Prices {
+    /// The moment the prices are for.
+    pub at: Moment,
+    /// The models.
+    pub prices: Vec<Price>,
+}
+
+/// A call after `write_off`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WrittenOff {
+    /// The call.
+    pub call: String,
+    /// What was charged before.
+    pub was: Money,
+    /// What is charged now.
+    pub now: Money,
+}
+
+/// The outcome of reading the configuration again.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Whether anything changed.
+    pub changed: bool,
+    /// The settings that changed, with the value before and after.
+    pub changes: Vec<SettingChange>,
+    /// The generation published.
+    pub generation: u64,
+}
+
+/// One setting that changed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SettingChange {
+    /// Its path.
+    pub setting: String,
+    /// Before.
+    pub before: serde_json::Value,
+    /// After.
+    pub after: serde_json::Value,
+}

@@ -1,0 +1,175 @@
+//! What the configuration says, resolved: the ground that commands override.
+//!
+//! The binary reads files and environment variables and hands the result over as one value, with
+//! a note of where each setting came from. `Default` is the house with nothing configured.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chamberlain_core::admission::policy::Policy;
+use chamberlain_core::anthropic::request::Capability;
+use chamberlain_core::id::EnvironmentName;
+use chamberlain_core::ledger::price::PriceBook;
+use chamberlain_core::money::Money;
+use chamberlain_core::snapshot::{Budgets, GatewaySettings, Limits};
+
+/// One environment as configured.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EnvironmentSettings {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// What its calls may do.
+    pub policy: Policy,
+    /// Its budgets.
+    pub budgets: Budgets,
+    /// Whether using up a budget pauses the environment until the window ends.
+    pub pause_on_exceed: bool,
+    /// Shared by those of its keys that have no limits of their own.
+    pub limits: Limits,
+    /// Days between rotations of its upstream key.
+    pub rotation_interval_days: u32,
+}
+
+/// How long things are kept, in days.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Single calls; their hourly sums stay.
+    pub calls_days: u32,
+    /// Bodies of audit records about single calls; their hashes stay, so proofs stay valid.
+    pub call_audit_days: u32,
+    /// Bodies of all other audit records.
+    pub audit_days: u32,
+}
+
+/// When the audit log's head is signed, and where the signed head goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckpointSettings {
+    /// At the latest after this many seconds with new records.
+    pub interval_s: u64,
+    /// At the latest after this many new records.
+    pub records: u64,
+    /// A file, best on another machine, that every checkpoint is appended to.
+    pub anchor_file: Option<PathBuf>,
+}
+
+/// Where settings came from, by their path (`environments.production.budgets.daily`). A setting
+/// that is not listed has its default.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Sources(pub BTreeMap<String, String>);
+
+impl Sources {
+    /// Where the setting came from: `default`, a file and line, or an environment variable.
+    pub fn of(&self, setting: &str) -> &str {
+        self.0.get(setting).map_or("default", String::as_str)
+    }
+}
+
+/// Everything configured that the control plane needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The organization's budgets.
+    pub organization: Budgets,
+    /// The environments, in the order they are listed to people.
+    pub environments: Vec<EnvironmentSettings>,
+    /// Bounds on the gateway.
+    pub gateway: GatewaySettings,
+    /// Percent of a budget that events are made for.
+    pub thresholds_percent: Vec<u32>,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// The time zone of budget windows, an IANA name.
+    pub timezone: String,
+    /// The prices, own overrides included.
+    pub prices: Arc<PriceBook>,
+    /// Checkpoints.
+    pub checkpoint: CheckpointSettings,
+    /// Where each setting came from.
+    pub sources: Sources,
+}
+
+impl Settings {
+    /// The environment of that name.
+    pub fn environment(&self, name: &str) -> Option<&EnvironmentSettings> {
+        self.environments.iter().find(|environment| environment.name.as_str() == name)
+    }
+}
+
+/// What nobody may do until it is allowed by name.
+///
+/// Threads, containers and their files live upstream under ids; until ids are bound to the key
+/// that made them, one tenant's id would open another's. `billing_policy` changes what a call
+/// costs in ways the price book does not know. A server tool that this version does not know has
+/// no price and no bound.
+pub const CAPABILITIES_DENIED: [Capability; 4] = [
+    Capability::Threads,
+    Capability::Containers,
+    Capability::BillingPolicy,
+    Capability::UnknownServerTool,
+];
+
+/// The policy of an environment with nothing configured: every priced, active model.
+pub fn default_policy() -> Policy {
+    Policy { capabilities_deny: CAPABILITIES_DENIED.to_vec(), ..Policy::default() }
+}
+
+impl EnvironmentSettings {
+    /// An environment of that name with the default policy, no budgets and no limits.
+    pub fn named(name: &str) -> EnvironmentSettings {
+        EnvironmentSettings {
+            name: EnvironmentName::new(name),
+            policy: default_policy(),
+            budgets: Budgets::default(),
+            pause_on_exceed: false,
+            limits: Limits::default(),
+            rotation_interval_days: 180,
+        }
+    }
+
+    fn house(name: &str, daily: i64, monthly: i64, rpm: u64, days: u32) -> EnvironmentSettings {
+        EnvironmentSettings {
+            budgets: Budgets {
+                daily: Some(Money::from_usd(daily)),
+                monthly: Some(Money::from_usd(monthly)),
+            },
+            limits: Limits { requests_per_minute: Some(rpm), ..Limits::default() },
+            rotation_interval_days: days,
+            ..EnvironmentSettings::named(name)
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention { calls_days: 400, call_audit_days: 400, audit_days: 760 }
+    }
+}
+
+impl Default for CheckpointSettings {
+    fn default() -> CheckpointSettings {
+        CheckpointSettings { interval_s: 60, records: 1_000, anchor_file: None }
+    }
+}
+
+impl Default for Settings {
+    /// The house with nothing configured.
+    fn default() -> Settings {
+        let mut production = EnvironmentSettings::house("production", 100, 3_000, 20, 180);
+        production.pause_on_exceed = true;
+        Settings {
+            organization: Budgets::default(),
+            environments: vec![
+                production,
+                EnvironmentSettings::house("staging", 10, 300, 5, 180),
+                EnvironmentSettings::house("development", 5, 150, 2, 365),
+            ],
+            gateway: GatewaySettings::default(),
+            thresholds_percent: vec![75, 90, 100],
+            retention: Retention::default(),
+            timezone: "UTC".to_owned(),
+            prices: Arc::new(PriceBook::builtin()),
+            checkpoint: CheckpointSettings::default(),
+            sources: Sources::default(),
+        }
+    }
+}
