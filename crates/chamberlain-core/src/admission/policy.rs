@@ -1,20 +1,39 @@
 //! What a virtual key or an environment may do. Deny wins; every answer names its rule.
+//!
+//! Models are judged wherever a request names one (`model`, `fallbacks`, an advisor), and what a
+//! request uses is judged by its structure, never by what it calls itself.
+
+use std::fmt;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
-use crate::anthropic::request::{CallerFacts, Capability, RequestFacts};
-use crate::ledger::price::PriceBook;
+use crate::anthropic::request::{CallerFacts, Capability, Fallbacks, RequestFacts};
+use crate::ledger::bound::prompt_bound;
+use crate::ledger::price::{Lifecycle, Model, PriceBook};
 use crate::time::Timestamp;
+
+#[cfg(test)]
+mod tests;
+
+/// A prompt that may be longer than this many tokens is [`Capability::LongContext`].
+const LONG_CONTEXT_TOKENS: u64 = 200_000;
+
+/// How long before a model's end calls to it are warned.
+const RETIREMENT_NOTICE_MS: i64 = 60 * 24 * 3_600_000;
+
+/// No model has a longer name; a longer one is not worth matching.
+const MODEL_NAME_BYTES_MAX: usize = 256;
 
 /// Allow rules. An environment and a virtual key each have one; a call needs both.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// Globs (`claude-sonnet-*`) of allowed models; empty allows every priced, active model.
+    /// Globs (`claude-sonnet-*`) of allowed models; empty allows every priced, active model. The
+    /// name must match as the client wrote it: an allowed id does not allow its alias.
     pub models_allow: Vec<String>,
-    /// Globs of denied models; a match here wins.
+    /// Globs of denied models; a match of the name, the id or any alias wins.
     pub models_deny: Vec<String>,
     /// Operations allowed; empty requires none.
     pub operations_allow: Vec<String>,
@@ -37,6 +56,15 @@ pub enum Holder<'a> {
     Environment(&'a str),
     /// A virtual key's.
     VirtualKey(&'a str),
+}
+
+impl fmt::Display for Holder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Environment(name) => write!(f, "environment {name}"),
+            Holder::VirtualKey(id) => write!(f, "virtual key {id}"),
+        }
+    }
 }
 
 /// A warning that goes with an allowed call.
@@ -71,9 +99,201 @@ pub struct Question<'a> {
 /// # Errors
 /// The refusal, naming the rule.
 pub fn decide(
-    _policy: &Policy,
-    _holder: Holder<'_>,
-    _question: &Question<'_>,
+    policy: &Policy,
+    holder: Holder<'_>,
+    question: &Question<'_>,
 ) -> Result<Vec<Warning>, Refusal> {
-    unimplemented!("being written")
+    policy.check_source(question.caller)?;
+    policy.check_operation(question.operation)?;
+    let warnings = policy.check_models(holder, question)?;
+    policy.check_capabilities(holder, question)?;
+    policy.check_max_tokens(question.request)?;
+    Ok(warnings)
+}
+
+/// The operation a call is for: the one its key is bound to, or else the one the header names.
+///
+/// # Errors
+/// [`Refusal::Operation`], when the header names another one than the key is bound to.
+pub fn operation_in_force<'a>(
+    bound: Option<&'a str>,
+    named: Option<&'a str>,
+) -> Result<Option<&'a str>, Refusal> {
+    match (bound, named) {
+        (Some(bound), Some(named)) if bound != named => Err(Refusal::Operation {
+            named: Some(named.to_owned()),
+            allowed: vec![bound.to_owned()],
+        }),
+        (bound, named) => Ok(bound.or(named)),
+    }
+}
+
+impl Policy {
+    fn check_source(&self, caller: &CallerFacts) -> Result<(), Refusal> {
+        // A dual-stack socket shows an IPv4 client as ::ffff:a.b.c.d.
+        let address = caller.source.to_canonical();
+        let allowed = self.networks_allow.is_empty()
+            || self.networks_allow.iter().any(|network| network.contains(&address));
+        if allowed { Ok(()) } else { Err(Refusal::Source { address }) }
+    }
+
+    fn check_operation(&self, operation: Option<&str>) -> Result<(), Refusal> {
+        let listed = |list: &[String]| {
+            operation.is_some_and(|operation| list.iter().any(|listed| listed == operation))
+        };
+        let allowed = self.operations_allow.is_empty() || listed(&self.operations_allow);
+        if allowed && !listed(&self.operations_deny) {
+            return Ok(());
+        }
+        let denied = |name: &&String| self.operations_deny.contains(name);
+        Err(Refusal::Operation {
+            named: operation.map(str::to_owned),
+            allowed: self.operations_allow.iter().filter(|name| !denied(name)).cloned().collect(),
+        })
+    }
+
+    fn check_models(
+        &self,
+        holder: Holder<'_>,
+        question: &Question<'_>,
+    ) -> Result<Vec<Warning>, Refusal> {
+        let Question { request, prices, now, .. } = *question;
+        let has_rules = !self.models_allow.is_empty() || !self.models_deny.is_empty();
+        if request.fallbacks == Fallbacks::Default && has_rules {
+            let model = "default".to_owned();
+            return Err(Refusal::Model {
+                model,
+                rule: format!("{holder} (which names models; list those wanted in fallbacks)"),
+            });
+        }
+        let mut warnings = Vec::new();
+        for name in model_names(request) {
+            let model = self.check_model(holder, name, prices, now)?;
+            let retires = prices.retires_at(model);
+            if retires.is_some_and(|day| day <= now.plus_ms(RETIREMENT_NOTICE_MS)) {
+                let on = model.retires_on.clone().unwrap_or_default();
+                let warning = Warning::ModelRetires { model: model.id.clone(), on };
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        Ok(warnings)
+    }
+
+    fn check_model<'a>(
+        &self,
+        holder: Holder<'_>,
+        name: &str,
+        prices: &'a PriceBook,
+        now: Timestamp,
+    ) -> Result<&'a Model, Refusal> {
+        let unknown = || Refusal::UnknownModel { model: name.to_owned() };
+        if name.len() > MODEL_NAME_BYTES_MAX {
+            return Err(unknown());
+        }
+        let refused = |rule| Refusal::Model { model: name.to_owned(), rule };
+        let known = prices.model(name);
+        let denies = |glob: &&String| {
+            let names = known.map(|model| std::iter::once(&model.id).chain(&model.aliases));
+            matches(glob, name) || names.into_iter().flatten().any(|name| matches(glob, name))
+        };
+        if let Some(glob) = self.models_deny.iter().find(denies) {
+            return Err(refused(format!("{holder} (models_deny has {glob:?})")));
+        }
+        let allowed = self.models_allow.is_empty()
+            || self.models_allow.iter().any(|glob| matches(glob, name));
+        if !allowed {
+            return Err(refused(format!(
+                "{holder} (models_allow has only {})",
+                self.models_allow.join(", ")
+            )));
+        }
+        let model = known.ok_or_else(unknown)?;
+        if prices.lifecycle(model, now) == Lifecycle::Retired {
+            let on = model.retires_on.clone().unwrap_or_default();
+            return Err(Refusal::RetiredModel { model: name.to_owned(), on });
+        }
+        Ok(model)
+    }
+
+    fn check_capabilities(
+        &self,
+        holder: Holder<'_>,
+        question: &Question<'_>,
+    ) -> Result<(), Refusal> {
+        let is_long =
+            model_names(question.request).filter_map(|name| question.prices.model(name)).any(
+                |model| prompt_bound(question.request, model.context_window) > LONG_CONTEXT_TOKENS,
+            );
+        // How long a prompt may be depends on the model's window, so it is judged here and not
+        // taken from the body.
+        let from_body = question.request.capabilities.iter().copied();
+        let used = from_body
+            .filter(|capability| *capability != Capability::LongContext)
+            .chain(is_long.then_some(Capability::LongContext));
+        for capability in used {
+            let rule = if self.capabilities_deny.contains(&capability) {
+                "capabilities_deny"
+            } else if self.capabilities_allow.as_ref().is_some_and(|ok| !ok.contains(&capability)) {
+                "capabilities_allow"
+            } else {
+                continue;
+            };
+            let rule = format!("{holder} ({rule})");
+            return Err(Refusal::Capability { capability, rule });
+        }
+        Ok(())
+    }
+
+    fn check_max_tokens(&self, request: &RequestFacts) -> Result<(), Refusal> {
+        let Some(cap) = self.max_tokens else { return Ok(()) };
+        let in_fallbacks = match &request.fallbacks {
+            Fallbacks::List(list) => list.iter().filter_map(|fallback| fallback.max_tokens).max(),
+            Fallbacks::None | Fallbacks::Default => None,
+        };
+        match request.max_tokens.max(in_fallbacks) {
+            Some(asked) if asked > cap => Err(Refusal::MaxTokens { asked, cap }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Every model a request names, wherever.
+fn model_names(request: &RequestFacts) -> impl Iterator<Item = &str> {
+    let fallbacks = match &request.fallbacks {
+        Fallbacks::List(list) => list.as_slice(),
+        Fallbacks::None | Fallbacks::Default => &[],
+    };
+    std::iter::once(request.model.as_str())
+        .chain(fallbacks.iter().map(|fallback| fallback.model.as_str()))
+        .chain(request.server_tools.iter().filter_map(|tool| tool.model.as_deref()))
+}
+
+/// Whether `text` matches `glob`, in which `*` stands for any run of bytes and `?` for one.
+///
+/// On a mismatch only the last `*` takes one byte more, so no pattern takes exponential time.
+fn matches(glob: &str, text: &str) -> bool {
+    let (glob, text) = (glob.as_bytes(), text.as_bytes());
+    let (mut g, mut t) = (0, 0);
+    let mut retry = None;
+    while t < text.len() {
+        match glob.get(g) {
+            Some(b'*') => {
+                g += 1;
+                retry = Some((g, t));
+            }
+            Some(&byte) if byte == b'?' || byte == text[t] => {
+                g += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((after_star, taken)) = retry else { return false };
+                g = after_star;
+                t = taken + 1;
+                retry = Some((after_star, t));
+            }
+        }
+    }
+    glob[g..].iter().all(|byte| *byte == b'*')
 }

@@ -10,8 +10,16 @@ use serde::Serialize;
 use super::key::KeyState;
 use crate::anthropic::request::{Capability, MalformedRequest};
 use crate::ledger::account::{AccountId, Scope};
+use crate::ledger::bound::NoBound;
+use crate::ledger::price::Unpriced;
 use crate::money::Money;
 use crate::time::Timestamp;
+
+mod answer;
+#[cfg(test)]
+mod tests;
+
+pub use answer::Answer;
 
 /// Which rate limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
@@ -193,4 +201,23 @@ pub enum Refusal {
     NotOnRecord,
     /// Chamberlain is shutting down.
     Draining,
+}
+
+impl From<NoBound> for Refusal {
+    fn from(no_bound: NoBound) -> Refusal {
+        match no_bound {
+            NoBound::Unbounded { field, reason } => Refusal::Unbounded { field, reason },
+            NoBound::Unpriced(Unpriced::UnknownModel(model) | Unpriced::NoPriceInForce(model)) => {
+                Refusal::UnknownModel { model }
+            }
+            NoBound::Unpriced(Unpriced::NoFastPrice(model)) => Refusal::Unbounded {
+                field: "speed".to_owned(),
+                reason: format!("{model} has no fast-mode price; leave speed out"),
+            },
+            NoBound::Unpriced(Unpriced::Overflow) => Refusal::Unbounded {
+                field: "max_tokens".to_owned(),
+                reason: "the call could cost more than the books can hold; lower it".to_owned(),
+            },
+        }
+    }
 }

@@ -1,9 +1,18 @@
 //! What a call may cost at most, before it is made.
 
 use super::price::PriceBook;
-use crate::anthropic::request::RequestFacts;
+use crate::anthropic::request::{RequestFacts, Thread};
 use crate::money::Money;
 use crate::time::Timestamp;
+
+/// The most tokens one image has, on any model.
+const TOKENS_PER_IMAGE: u64 = 4_784;
+
+/// Tokens upstream adds around a prompt of plain messages.
+const FRAMING_PLAIN: u64 = 1_000;
+
+/// The same where tools, schemas or a summary's instructions come with it.
+const FRAMING: u64 = 10_000;
 
 /// What the bound may assume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +57,30 @@ pub enum NoBound {
     /// There is no price.
     #[error(transparent)]
     Unpriced(#[from] super::price::Unpriced),
+}
+
+/// Tokens of one prompt at the most, for a model with that context window.
+pub(crate) fn prompt_bound(facts: &RequestFacts, context_window: u64) -> u64 {
+    if !prompt_is_in_body(facts) {
+        return context_window;
+    }
+    let framing = if facts.plain { FRAMING_PLAIN } else { FRAMING };
+    let images = facts.images.saturating_mul(TOKENS_PER_IMAGE);
+    let compaction = if facts.compaction { FRAMING } else { 0 };
+    [images, framing, compaction]
+        .iter()
+        .fold(facts.prompt_bytes, |tokens, more| tokens.saturating_add(*more))
+        .min(context_window)
+}
+
+/// Whether everything the model will read can be seen in the body. Results of server tools and
+/// MCP cannot, nor can what a field does that this version does not know.
+fn prompt_is_in_body(facts: &RequestFacts) -> bool {
+    !facts.prompt_is_elsewhere
+        && facts.server_tools.is_empty()
+        && !facts.mcp
+        && facts.thread != Thread::Continue
+        && facts.unknown_fields.is_empty()
 }
 
 /// Bounds the cost of a request.
