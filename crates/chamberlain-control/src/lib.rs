@@ -4,9 +4,12 @@
 //! together with its audit record. This room refuses to forward calls (the gateway does) and to
 //! read configuration files (the binary does, and hands over [`settings::Settings`]).
 
+pub mod client;
 pub mod command;
 pub mod door;
 pub mod error;
 pub mod reply;
 pub mod settings;
+pub mod socket;
+pub mod when;
 pub mod wire;

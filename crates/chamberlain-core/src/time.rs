@@ -136,6 +136,14 @@ impl Calendar {
         Window { kind, start: self.midnight(first), end: self.midnight(next) }
     }
 
+    /// The day written `2026-11-23`; `None` when that is not a date.
+    pub fn day(&self, text: &str) -> Option<Window> {
+        let first: jiff::civil::Date = text.parse().ok().filter(|_| text.len() == 10)?;
+        let next = first.tomorrow().unwrap_or(first);
+        let (start, end) = (self.midnight(first), self.midnight(next));
+        Some(Window { kind: WindowKind::Daily, start, end })
+    }
+
     fn midnight(&self, date: jiff::civil::Date) -> Timestamp {
         // Fails only beyond the year 9999; the far end of time is then a window that never ends.
         date.to_zoned(self.zone.clone())
@@ -173,6 +181,19 @@ mod tests {
             (month.start, month.end),
             (at("2026-12-01T00:00:00Z"), at("2027-01-01T00:00:00Z"))
         );
+    }
+
+    #[test]
+    fn a_day_is_found_by_its_date() {
+        for zone in ["UTC", "Europe/Zurich", "Pacific/Kiritimati", "Pacific/Pago_Pago"] {
+            let calendar = Calendar::named(zone).unwrap();
+            let day = calendar.day("2026-03-29").unwrap();
+            assert_eq!(calendar.window(WindowKind::Daily, day.start), day, "{zone}");
+            assert_eq!(calendar.window(WindowKind::Daily, day.end.plus_ms(-1)), day, "{zone}");
+        }
+        for text in ["", "2026-02-30", "29.3.2026", "20260329", "2026-03-29T00:00:00Z"] {
+            assert_eq!(Calendar::utc().day(text), None, "{text}");
+        }
     }
 
     #[test]
