@@ -1,7 +1,12 @@
 //! From the bytes of a request to the facts that policy and money need.
 
+mod block;
+mod reading;
+
 use std::net::IpAddr;
 
+use self::reading::{Place, Reading};
+use super::json::{self, JsonError};
 use crate::usage::Speed;
 
 /// One capability a request uses, read from its body. Policies allow or deny each by name.
@@ -54,7 +59,8 @@ pub enum Capability {
     PriorityTier,
     /// `billing_policy` or `fallback_credit_token`.
     BillingPolicy,
-    /// A prompt whose upper bound is above 200,000 tokens.
+    /// A prompt that cannot be shown to be at most 200,000 tokens: one byte of it may be a token, an
+    /// image 4,784, and what is elsewhere anything.
     LongContext,
 }
 
@@ -248,12 +254,40 @@ pub struct InspectLimits {
     pub depth_max: usize,
 }
 
+impl From<JsonError> for MalformedRequest {
+    fn from(error: JsonError) -> MalformedRequest {
+        match error {
+            JsonError::NotUtf8 { offset } => MalformedRequest::NotUtf8 { offset },
+            JsonError::NotJson { reason } => MalformedRequest::NotJson { reason },
+            JsonError::TooDeep { max } => MalformedRequest::TooDeep { max },
+            JsonError::DuplicateKey { path, key } => {
+                let path = if path.is_empty() { "the top level".to_owned() } else { path };
+                MalformedRequest::DuplicateKey { path, key }
+            }
+            JsonError::Wrong { path, reason } => {
+                let field = if path.is_empty() { "the body".to_owned() } else { path };
+                MalformedRequest::Field { field, reason }
+            }
+        }
+    }
+}
+
 /// Reads the facts out of a decoded body, strictly: valid UTF-8, valid JSON, no key twice in any
 /// object, bounded depth, and the right shape for every field that policy or money reads. Fields
 /// that are not known pass, and are named in [`RequestFacts::unknown_fields`].
 ///
+/// Where the body leaves a doubt, the doubt counts against the request: a content block of a kind
+/// this version does not know may pull in anything, so it is
+/// [`prompt_is_elsewhere`](RequestFacts::prompt_is_elsewhere) and
+/// [`Capability::ExternalContent`]; a context edit that is not a `clear_…` may be a compaction.
+///
 /// # Errors
 /// [`MalformedRequest`], naming the field and the mend.
-pub fn inspect(_body: &[u8], _limits: InspectLimits) -> Result<RequestFacts, MalformedRequest> {
-    unimplemented!("being written")
+pub fn inspect(body: &[u8], limits: InspectLimits) -> Result<RequestFacts, MalformedRequest> {
+    let mut reading = Reading::new(body.len());
+    json::read(body, limits.depth_max, Place::Body, &mut reading)?;
+    reading.finish()
 }
+
+#[cfg(test)]
+mod tests;
