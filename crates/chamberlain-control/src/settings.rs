@@ -53,8 +53,8 @@ pub struct CheckpointSettings {
     pub anchor_file: Option<PathBuf>,
 }
 
-/// Where settings came from, by their path in the configuration (`environments.production.daily`,
-/// `budget.monthly`). A setting that is not listed has its default.
+/// Where settings came from, by their path in the configuration: `organization.budgets.daily`,
+/// `environments.production.limits.concurrency`. A setting that is not listed has its default.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Sources(pub BTreeMap<String, String>);
 
@@ -141,7 +141,7 @@ impl EnvironmentSettings {
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention { calls_days: 365, call_audit_days: 365, audit_days: 760 }
+        Retention { calls_days: 400, call_audit_days: 400, audit_days: 760 }
     }
 }
 
@@ -154,10 +154,12 @@ impl Default for CheckpointSettings {
 impl Default for Settings {
     /// The house with nothing configured.
     fn default() -> Settings {
+        let mut production = EnvironmentSettings::house("production", 100, 3_000, 20, 180);
+        production.pause_on_exceed = true;
         Settings {
             organization: Budgets::default(),
             environments: vec![
-                EnvironmentSettings::house("production", 100, 3_000, 20, 180),
+                production,
                 EnvironmentSettings::house("staging", 10, 300, 5, 180),
                 EnvironmentSettings::house("development", 5, 150, 2, 365),
             ],
