@@ -1,2 +1,42 @@
-//! Tasks.
-fn main() {}
+//! `cargo xtask`: the project's tasks, with plain cargo and nothing installed beforehand.
+//!
+//! `cargo xtask test` sets up what the tests need and runs all of them; `.ci/run` calls the same.
+
+mod e2e;
+mod run;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <task>
+
+  test         set up what the tests need, then run all of them
+  test unit    only the Rust tests
+  test e2e     only the tests with the official SDKs, through the real binary
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["test"] => unit().and_then(|()| e2e::test()),
+        ["test", "unit"] => unit(),
+        ["test", "e2e"] => e2e::test(),
+        _ => {
+            run::say(HELP);
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            run::say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every Rust test of the workspace.
+fn unit() -> anyhow::Result<()> {
+    run::run(run::cargo().args(["test", "--workspace", "--locked"]))
+}
