@@ -10,6 +10,7 @@ pub mod audit;
 pub mod id;
 pub mod ledger;
 pub mod money;
+pub mod overrides;
 pub mod record;
 pub mod secret;
 pub mod snapshot;

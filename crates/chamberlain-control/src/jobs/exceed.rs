@@ -6,11 +6,12 @@
 use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::ledger::account::{AccountId, Balance, Scope};
 use chamberlain_core::money::Money;
+use chamberlain_core::overrides::{Exceeded, Overrides};
 use chamberlain_core::record::Notice;
 use chamberlain_core::snapshot::Pause;
 use chamberlain_core::time::{Timestamp, Window};
 
-use crate::house::{Exceeded, House, Overrides};
+use crate::house::House;
 use crate::settings::Settings;
 
 /// Who pauses, in the audit log and to clients.

@@ -2,11 +2,12 @@ use std::convert::Infallible;
 
 use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::money::Money;
+use chamberlain_core::overrides::{Override, Overrides};
 use chamberlain_core::snapshot::Pause;
 use chamberlain_core::time::Timestamp;
 
 use super::*;
-use crate::house::{Override, Overrides, UpstreamKeyRow};
+use crate::house::UpstreamKeyRow;
 
 fn key(id: &str, environment: Option<&str>, state: UpstreamKeyState) -> UpstreamKeyRow {
     UpstreamKeyRow {

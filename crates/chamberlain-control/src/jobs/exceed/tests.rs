@@ -68,7 +68,7 @@ fn who_resumes_is_not_contradicted_until_something_changes() {
     let tomorrow = UsedUp { account, limit: daily.limit };
     assert_eq!(decided(&[tomorrow], &house, NOON.plus_ms(day)).len(), 1);
     let overrides = house.overrides.get_mut(&scope("production")).unwrap();
-    overrides.daily = Some(crate::house::Override::Set(Money::from_usd(120)));
+    overrides.daily = Some(chamberlain_core::overrides::Override::Set(Money::from_usd(120)));
     assert!(decided(&[daily], &house, NOON).is_empty(), "the limit in force is another");
     assert_eq!(decided(&[used_up("production", WindowKind::Daily, 120)], &house, NOON).len(), 1);
 }
