@@ -1,5 +1,38 @@
-//! The way of a call: identify, inspect, decide, bound, admit, forward, meter, settle.
+//! The way of a call: identify, inspect, decide, bound, admit, record, forward, meter, settle.
 //!
-//! This room cannot spell SQL: what must be on record goes through the [`journal::Journal`] port.
+//! Every step is a function that takes the step before it by value, so what was not done cannot
+//! be skipped. All rules are in `chamberlain-core`; this room moves bytes, holds the lock, and
+//! keeps time. It cannot spell SQL: what must be on record goes through the [`journal::Journal`]
+//! port. It cannot see a real key either: the [`keys::KeySource`] hands it a header value.
 
+mod admit;
+mod body;
+mod bound;
+mod call;
+mod connect;
+mod decide;
+mod encoding;
+mod ending;
+mod forward;
+mod gateway;
+mod headers;
+mod health;
+mod identify;
+mod inspect;
 pub mod journal;
+pub mod keys;
+mod live;
+mod notice;
+mod permit;
+mod record;
+mod refine;
+mod refuse;
+mod route;
+mod server;
+mod stream;
+mod upstream;
+
+pub use gateway::{Gateway, GatewayParts, StartFault, Upstream};
+pub use health::{BreakerLive, UpstreamLimit};
+pub use live::Live;
+pub use route::{Access, PathPattern, ROUTES, RouteSpec};

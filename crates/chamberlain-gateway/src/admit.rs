@@ -1,0 +1,369 @@
+//! Admit: limits and budgets, all or nothing, under one short lock; and waiting, fairly and not
+//! for long, when a call could pass a little later.
+//!
+//! Inside the lock nothing waits, and whatever the gate does is handed to the journal before the
+//! lock is let go: an intent when it admits, a settlement when it lets go. So the order on record
+//! is the order of the books, and a crash never shows more in use than there was.
+//!
+//! Calls of one virtual key wait in line, first come, first served; only the first in each line
+//! asks. Whenever anything is let go, all who are first ask again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chamberlain_core::admission::gate::{Admission, Gate, Reservation, Wait};
+use chamberlain_core::admission::refusal::{LimitKind, Refusal};
+use chamberlain_core::id::VirtualKeyId;
+use chamberlain_core::ledger::account::{AccountId, Balance, LeaseWanted};
+use chamberlain_core::time::Timestamp;
+use http::HeaderMap;
+use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::bound::{Bounded, Pass, tighten};
+use crate::decide::{Decided, Destination};
+use crate::gateway::Inner;
+use crate::headers;
+use crate::identify::Call;
+use crate::permit::{Permit, Tale};
+use crate::record::{Pending, Subject};
+
+/// How often one call may be told to get a lease first. A store that grants less than was asked
+/// for would otherwise be asked for ever.
+const LEASE_ROUNDS_MAX: u32 = 16;
+
+/// What the lock guards.
+pub(crate) struct Hall {
+    pub(crate) gate: Gate,
+    lines: HashMap<VirtualKeyId, Line>,
+    waiting: usize,
+    leasing: HashMap<AccountId, Leasing>,
+}
+
+/// The calls of one key that wait.
+#[derive(Default)]
+struct Line {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    waiting: usize,
+}
+
+/// Whether a lease on its way has come: nothing yet, granted, or not.
+type Leasing = watch::Receiver<Option<bool>>;
+
+impl Hall {
+    pub(crate) fn new(balances: Vec<(AccountId, Balance)>, thresholds_percent: Vec<u32>) -> Hall {
+        Hall {
+            gate: Gate::new(balances, thresholds_percent),
+            lines: HashMap::new(),
+            waiting: 0,
+            leasing: HashMap::new(),
+        }
+    }
+
+    /// Calls that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+}
+
+/// A call that may pass once its intent is on record.
+pub(crate) struct Admitted {
+    pub(crate) decided: Decided,
+    pub(crate) pending: Pending,
+    /// What the call's own request limit has left, for response headers.
+    pub(crate) own_limit: HeaderMap,
+}
+
+/// What the gate said.
+enum Answer {
+    Admitted(Pending),
+    Wait(Wait),
+    /// Others of the same key wait already; nothing was asked.
+    InLine,
+    Lease(Leasing),
+    Refused(Refusal),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Somebody who has just come, and does not overtake.
+    Arriving,
+    /// Whoever is first in line, or has waited its time.
+    First,
+}
+
+impl Inner {
+    /// Asks until the call is admitted, refused, or has waited long enough.
+    pub(crate) async fn admit(self: &Arc<Self>, mut bounded: Bounded) -> Result<Admitted, Refusal> {
+        self.hold_back(&bounded.decided).await?;
+        let pending = match self.ask_with_count(&mut bounded, Standing::Arriving).await {
+            Answer::Admitted(pending) => pending,
+            Answer::Refused(refusal) => return Err(refusal),
+            Answer::Wait(wait) => self.wait(&mut bounded, Some(wait)).await?,
+            Answer::InLine | Answer::Lease(_) => self.wait(&mut bounded, None).await?,
+        };
+        let own_limit = self.own_limit(&bounded);
+        Ok(Admitted { decided: bounded.decided, pending, own_limit })
+    }
+
+    /// Waits in line until the gate admits the call or the time is up.
+    async fn wait(
+        self: &Arc<Self>,
+        bounded: &mut Bounded,
+        told: Option<Wait>,
+    ) -> Result<Pending, Refusal> {
+        let wait_ms = bounded.decided.call.snapshot.settings.wait_ms_max;
+        let deadline = Instant::now() + Duration::from_millis(wait_ms);
+        if let Some(wait) = told
+            && (wait_ms == 0 || self.is_hopeless(&wait, deadline))
+        {
+            return Err(wait.refusal);
+        }
+        let place = self.join(bounded)?;
+        let turn = timeout_at(deadline, place.turn()).await;
+        if turn.is_err() {
+            return self.last_word(bounded);
+        }
+        loop {
+            // Listening begins before asking, so nothing that is let go in between is missed.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let wait = match self.ask_with_count(bounded, Standing::First).await {
+                Answer::Admitted(pending) => return Ok(pending),
+                Answer::Refused(refusal) => return Err(refusal),
+                Answer::Wait(wait) => wait,
+                Answer::InLine | Answer::Lease(_) => return Err(Refusal::NotOnRecord),
+            };
+            if Instant::now() >= deadline || self.is_hopeless(&wait, deadline) {
+                return Err(wait.refusal);
+            }
+            let until = wait.until.map_or(deadline, |until| self.instant(until)).min(deadline);
+            tokio::select! {
+                () = changed => {}
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// Asks once more at the end of a wait that never came to its turn.
+    fn last_word(self: &Arc<Self>, bounded: &Bounded) -> Result<Pending, Refusal> {
+        match self.ask(bounded, Standing::First) {
+            Answer::Admitted(pending) => Ok(pending),
+            Answer::Refused(refusal) => Err(refusal),
+            Answer::Wait(wait) => Err(wait.refusal),
+            Answer::InLine | Answer::Lease(_) => Err(Refusal::QueueFull),
+        }
+    }
+
+    /// Asks; when money is short and counting the prompt could help, counts and asks again.
+    async fn ask_with_count(self: &Arc<Self>, bounded: &mut Bounded, standing: Standing) -> Answer {
+        let answer = self.ask_with_leases(bounded, standing).await;
+        let refusal = match &answer {
+            Answer::Wait(wait) => &wait.refusal,
+            Answer::Refused(refusal) => refusal,
+            _ => return answer,
+        };
+        if !crate::refine::could_help(bounded, refusal) {
+            return answer;
+        }
+        let Some(counted) = self.count_prompt(bounded).await else { return answer };
+        tighten(bounded, counted);
+        self.ask_with_leases(bounded, standing).await
+    }
+
+    /// Asks, and gets the leases the gate wants first.
+    async fn ask_with_leases(self: &Arc<Self>, bounded: &Bounded, standing: Standing) -> Answer {
+        for _ in 0..LEASE_ROUNDS_MAX {
+            let mut leasing = match self.ask(bounded, standing) {
+                Answer::Lease(leasing) => leasing,
+                answer => return answer,
+            };
+            let granted = leasing.wait_for(Option::is_some).await;
+            if !granted.is_ok_and(|granted| *granted == Some(true)) {
+                return Answer::Refused(Refusal::NotOnRecord);
+            }
+        }
+        tracing::error!("leases were granted and were never enough");
+        Answer::Refused(Refusal::NotOnRecord)
+    }
+
+    /// Asks the gate once.
+    fn ask(self: &Arc<Self>, bounded: &Bounded, standing: Standing) -> Answer {
+        let Decided { call, subject, destination, .. } = &bounded.decided;
+        let now = self.now();
+        let mut hall = self.hall.lock();
+        if standing == Standing::Arriving && hall.lines.contains_key(&call.key.id) {
+            return Answer::InLine;
+        }
+        let admission = hall.gate.admit(&bounded.pass.question(call, now));
+        let events = hall.gate.take_events();
+        let answer = match admission {
+            Admission::Admitted(reservation) => {
+                Answer::Admitted(self.intend(call, subject, destination, reservation))
+            }
+            Admission::Wait(wait) => Answer::Wait(wait),
+            Admission::Lease(wanted) => Answer::Lease(self.lease(&mut hall, wanted)),
+            Admission::Refused(refusal) => Answer::Refused(refusal),
+        };
+        drop(hall);
+        self.note_budgets(events, now);
+        answer
+    }
+
+    /// Hands the intent of an admitted call to the journal. The caller holds the lock.
+    fn intend(
+        self: &Arc<Self>,
+        call: &Call,
+        subject: &Arc<Subject>,
+        destination: &Destination,
+        reservation: Reservation,
+    ) -> Pending {
+        let intent = subject.intent(call, &reservation, destination);
+        let acknowledgement = self.journal.intend(intent);
+        let tale = Tale::new(call.clone(), subject.clone());
+        Pending::new(Permit::new(self.clone(), reservation, tale), acknowledgement)
+    }
+
+    /// Admits a free request of our own. It counts against nobody, so the gate has no reason to
+    /// say anything but yes.
+    pub(crate) fn admit_aside(
+        self: &Arc<Self>,
+        call: &Call,
+        subject: &Arc<Subject>,
+        destination: &Destination,
+    ) -> Option<Pending> {
+        let pass = Pass::aside();
+        let mut hall = self.hall.lock();
+        match hall.gate.admit(&pass.question(call, self.now())) {
+            Admission::Admitted(reservation) => {
+                Some(self.intend(call, subject, destination, reservation))
+            }
+            Admission::Wait(_) | Admission::Lease(_) | Admission::Refused(_) => None,
+        }
+    }
+
+    /// One request for each account at a time: whoever wants the same lease waits for the same
+    /// answer. The answer is taken in beside, because the call that asked may be given up.
+    fn lease(self: &Arc<Self>, hall: &mut Hall, wanted: Vec<LeaseWanted>) -> Leasing {
+        let on_its_way = wanted.iter().find_map(|lease| hall.leasing.get(&lease.account));
+        if let Some(leasing) = on_its_way {
+            return leasing.clone();
+        }
+        let (told, leasing) = watch::channel(None);
+        let accounts: Vec<_> = wanted.iter().map(|lease| lease.account.clone()).collect();
+        for account in &accounts {
+            hall.leasing.insert(account.clone(), leasing.clone());
+        }
+        let granted = self.journal.lease(wanted);
+        let gateway = self.clone();
+        self.aside(async move {
+            let answer = granted.await;
+            let mut hall = gateway.hall.lock();
+            for account in &accounts {
+                hall.leasing.remove(account);
+            }
+            match &answer {
+                Ok(Ok(grants)) => hall.gate.grant(grants),
+                Ok(Err(fault)) => tracing::error!("no lease: {fault}"),
+                Err(_) => tracing::error!("no lease: the journal is gone"),
+            }
+            drop(hall);
+            told.send_replace(Some(matches!(answer, Ok(Ok(_)))));
+            gateway.changed.notify_waiters();
+        });
+        leasing
+    }
+
+    /// Joins the end of the key's line, if there is room for another call to wait.
+    fn join(self: &Arc<Self>, bounded: &Bounded) -> Result<Place, Refusal> {
+        let call = &bounded.decided.call;
+        let mut hall = self.hall.lock();
+        if hall.waiting >= call.snapshot.settings.waiting_calls_max {
+            return Err(Refusal::QueueFull);
+        }
+        hall.waiting += 1;
+        let line = hall.lines.entry(call.key.id.clone()).or_default();
+        line.waiting += 1;
+        let turn = line.turn.clone();
+        Ok(Place { gateway: self.clone(), key: call.key.id.clone(), turn })
+    }
+
+    /// When upstream has said that nothing is left, waits until a little should be, so that the
+    /// next answer is not a 429. Not longer than any wait.
+    async fn hold_back(self: &Arc<Self>, decided: &Decided) -> Result<(), Refusal> {
+        let settings = &decided.call.snapshot.settings;
+        let now = self.now();
+        let hold_ms = self.standings.hold_ms(&decided.destination, &decided.subject.model, now);
+        let hold_ms = hold_ms.min(settings.wait_ms_max);
+        if hold_ms == 0 {
+            return Ok(());
+        }
+        let _counted = {
+            let mut hall = self.hall.lock();
+            if hall.waiting >= settings.waiting_calls_max {
+                return Err(Refusal::QueueFull);
+            }
+            hall.waiting += 1;
+            Counted(self.clone())
+        };
+        tokio::time::sleep(Duration::from_millis(hold_ms)).await;
+        Ok(())
+    }
+
+    /// The client's own request limit, where upstream's shared ones are not shown to it.
+    fn own_limit(&self, bounded: &Bounded) -> HeaderMap {
+        if bounded.decided.call.snapshot.settings.forward_rate_limit_headers {
+            return HeaderMap::new();
+        }
+        let limit = self.hall.lock().gate.request_limit(&bounded.pass.terms, self.now());
+        limit.map_or_else(HeaderMap::new, headers::request_limit)
+    }
+
+    /// True when only time can help, and not enough of it.
+    fn is_hopeless(&self, wait: &Wait, deadline: Instant) -> bool {
+        let only_time = matches!(wait.refusal, Refusal::Rate { kind: LimitKind::Requests, .. });
+        only_time && wait.until.is_some_and(|until| self.instant(until) > deadline)
+    }
+
+    /// A moment of the clock as one of the timer.
+    fn instant(&self, at: Timestamp) -> Instant {
+        Instant::now() + Duration::from_millis(at.ms_since(self.now()))
+    }
+}
+
+/// A place in the line of one key.
+struct Place {
+    gateway: Arc<Inner>,
+    key: VirtualKeyId,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Place {
+    /// Waits until everybody before has gone.
+    async fn turn(&self) -> OwnedMutexGuard<()> {
+        self.turn.clone().lock_owned().await
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut hall = self.gateway.hall.lock();
+        hall.waiting -= 1;
+        let Some(line) = hall.lines.get_mut(&self.key) else { return };
+        line.waiting -= 1;
+        if line.waiting == 0 {
+            hall.lines.remove(&self.key);
+        }
+    }
+}
+
+/// One more call that waits.
+struct Counted(Arc<Inner>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.hall.lock().waiting -= 1;
+    }
+}

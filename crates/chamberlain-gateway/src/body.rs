@@ -1,0 +1,215 @@
+//! Reading a request body: never more than allowed, never more than memory is set aside for,
+//! never for longer than a client that means it would take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use chamberlain_core::admission::refusal::Refusal;
+use chamberlain_core::snapshot::GatewaySettings;
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::refuse::{Fault, Stop};
+
+/// Longest silence inside a body.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Longest time for a whole body.
+const WHOLE_MAX: Duration = Duration::from_secs(600);
+/// Longest time spent on throwing away a body that nobody will read.
+const DISCARD_MAX: Duration = Duration::from_secs(5);
+/// Most bytes thrown away; a client that sends more loses its connection instead.
+const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Room made at once, whatever length a client announces.
+const ROOM_AT_ONCE: usize = 1024 * 1024;
+
+/// Counts the bytes of all bodies in memory.
+#[derive(Debug, Default)]
+pub(crate) struct BodyMemory {
+    used: AtomicUsize,
+}
+
+impl BodyMemory {
+    /// Bytes in memory now.
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// Body bytes one call holds; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    memory: Arc<BodyMemory>,
+    bytes: usize,
+}
+
+impl Hold {
+    /// A hold of nothing yet.
+    pub(crate) fn new(memory: &Arc<BodyMemory>) -> Hold {
+        Hold { memory: memory.clone(), bytes: 0 }
+    }
+
+    /// Takes `more` bytes if all bodies together stay within `limit_bytes`.
+    pub(crate) fn grow(&mut self, more: usize, limit_bytes: usize) -> Result<(), Refusal> {
+        let within = |used: usize| used.checked_add(more).filter(|sum| *sum <= limit_bytes);
+        self.memory
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
+            .map_err(|_| Refusal::BodiesInFlight { limit_bytes })?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Gives `less` bytes back early.
+    pub(crate) fn shrink(&mut self, less: usize) {
+        let less = less.min(self.bytes);
+        self.bytes -= less;
+        self.memory.used.fetch_sub(less, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads a whole body. A body that comes in one piece is not copied.
+pub(crate) async fn read(
+    body: &mut Incoming,
+    settings: &GatewaySettings,
+    hold: &mut Hold,
+) -> Result<Bytes, Stop> {
+    let limit_bytes = settings.request_body_bytes_max;
+    let too_large = Refusal::TooLarge { limit_bytes, decoded: false };
+    let announced =
+        body.size_hint().upper().map(|upper| usize::try_from(upper).unwrap_or(usize::MAX));
+    if announced.is_some_and(|bytes| bytes > limit_bytes) {
+        return Err(too_large.into());
+    }
+    // Held from the first byte on, so that many announced bodies cannot outgrow memory together.
+    hold.grow(announced.unwrap_or(0), settings.bodies_in_flight_bytes_max)?;
+    let mut parts = Parts::default();
+    let deadline = Instant::now() + WHOLE_MAX;
+    while let Some(data) = next(body, deadline).await? {
+        let length = parts.length() + data.len();
+        if length > limit_bytes {
+            return Err(too_large.into());
+        }
+        if announced.is_none() {
+            hold.grow(data.len(), settings.bodies_in_flight_bytes_max)?;
+        }
+        parts.push(data, announced.unwrap_or(length));
+    }
+    Ok(parts.into_bytes())
+}
+
+/// The next piece of a body; `None` at its end.
+async fn next(body: &mut Incoming, deadline: Instant) -> Result<Option<Bytes>, Fault> {
+    loop {
+        let until = deadline.min(Instant::now() + SILENCE_MAX);
+        match timeout_at(until, body.frame()).await {
+            Err(_) => return Err(Fault::BodyTimeout),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(_))) => return Err(Fault::BodyBroken),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// The pieces of a body, put together only when there are two.
+#[derive(Default)]
+struct Parts {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Parts {
+    fn length(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn push(&mut self, data: Bytes, expected: usize) {
+        if self.length() == 0 {
+            self.first = data;
+            return;
+        }
+        if self.joined.is_empty() {
+            self.joined.reserve((self.first.len() + data.len()).max(expected.min(ROOM_AT_ONCE)));
+            self.joined.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+        self.joined.extend_from_slice(&data);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+}
+
+/// Reads on and throws away, so that a client that is still sending gets to see its answer: a
+/// connection that is closed with unread bytes in it takes the answer down with it.
+pub(crate) async fn discard(body: &mut Incoming, expects_continue: bool) {
+    // A client that asks before it sends has sent nothing, and our answer tells it not to.
+    if expects_continue || body.is_end_stream() {
+        return;
+    }
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > DISCARD_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    // Out of time: the client keeps whatever it makes of a closed connection.
+    let _ = timeout(DISCARD_MAX, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bodies_together_stay_within_the_limit() {
+        let memory = Arc::new(BodyMemory::default());
+        let mut first = Hold::new(&memory);
+        let mut second = Hold::new(&memory);
+        assert_eq!(first.grow(60, 100), Ok(()));
+        assert_eq!(second.grow(41, 100), Err(Refusal::BodiesInFlight { limit_bytes: 100 }));
+        assert_eq!(second.grow(40, 100), Ok(()));
+        assert_eq!(memory.used(), 100);
+        first.shrink(10);
+        assert_eq!(memory.used(), 90);
+        drop(first);
+        assert_eq!(memory.used(), 40);
+        drop(second);
+        assert_eq!(memory.used(), 0);
+    }
+
+    #[test]
+    fn one_piece_is_not_copied() {
+        let data = Bytes::from(vec![7; 100]);
+        let at = data.as_ptr();
+        let mut parts = Parts::default();
+        parts.push(data, 100);
+        assert_eq!(parts.into_bytes().as_ptr(), at);
+    }
+
+    #[test]
+    fn pieces_are_put_together_in_order() {
+        let mut parts = Parts::default();
+        for piece in [&b""[..], b"ab", b"", b"c", b"def"] {
+            parts.push(Bytes::from_static(piece), 6);
+        }
+        assert_eq!(parts.into_bytes(), "abcdef");
+    }
+}

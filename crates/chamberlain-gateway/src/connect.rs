@@ -1,0 +1,175 @@
+//! Connections upstream: TLS, HTTP/1.1 and HTTP/2, time limits, and enough of them.
+//!
+//! One HTTP/2 connection takes only as many streams at once as the server allows, and the pool
+//! of one client keeps a single such connection per host. So there are several clients, and a
+//! request goes to the first that is not busy.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use chamberlain_core::snapshot::Snapshot;
+use http::{Request, Response, Uri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+const POOL_COUNT: usize = 32;
+const STREAMS_PER_POOL: usize = 64;
+const POOL_IDLE: Duration = Duration::from_secs(90);
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why no head of an answer came.
+#[derive(Debug)]
+pub(crate) enum SendFault {
+    /// No connection; nothing was sent.
+    NotConnected(String),
+    /// The connection broke after something may have been sent.
+    Lost(String),
+}
+
+/// All connections upstream.
+pub(crate) struct Connections {
+    pools: Vec<Pool>,
+}
+
+struct Pool {
+    client: Client<TimedConnector, Full<Bytes>>,
+    busy: Arc<AtomicUsize>,
+}
+
+/// A request's place in a pool; free again when the answer has been read.
+#[derive(Debug)]
+pub(crate) struct Place {
+    busy: Arc<AtomicUsize>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connections {
+    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>) -> Result<Connections, rustls::Error> {
+        let connector = TimedConnector { inner: https()?, snapshot };
+        let pools = (0..POOL_COUNT)
+            .map(|_| Pool { client: client(connector.clone()), busy: Arc::default() })
+            .collect();
+        Ok(Connections { pools })
+    }
+
+    /// Sends a request. The place lasts until its holder has read the answer.
+    pub(crate) fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> (impl Future<Output = Result<Response<Incoming>, SendFault>> + Send + 'static, Place) {
+        let pool = self
+            .pools
+            .iter()
+            .find(|pool| pool.busy.load(Ordering::Relaxed) < STREAMS_PER_POOL)
+            .or_else(|| self.pools.iter().min_by_key(|pool| pool.busy.load(Ordering::Relaxed)))
+            .expect("POOL_COUNT is not zero");
+        pool.busy.fetch_add(1, Ordering::Relaxed);
+        let place = Place { busy: pool.busy.clone() };
+        let answer = pool.client.request(request);
+        (async move { answer.await.map_err(|error| send_fault(&error)) }, place)
+    }
+}
+
+fn send_fault(error: &hyper_util::client::legacy::Error) -> SendFault {
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    if error.is_connect() { SendFault::NotConnected(reason) } else { SendFault::Lost(reason) }
+}
+
+fn client(connector: TimedConnector) -> Client<TimedConnector, Full<Bytes>> {
+    // A request that a dead pooled connection hands back unsent goes out on another one; that
+    // is the only sending again that happens below the retry rules, and it repeats nothing.
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .http2_keep_alive_interval(PING_EVERY)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .http2_adaptive_window(true)
+        .build(connector)
+}
+
+fn https() -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots())
+        .with_no_client_auth();
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(PING_EVERY));
+    Ok(HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(tcp))
+}
+
+/// The machine's certificates, or the compiled-in ones where the machine has none.
+fn roots() -> rustls::RootCertStore {
+    let mut roots = rustls::RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    let (taken, unreadable) = roots.add_parsable_certificates(native.certs);
+    if taken == 0 {
+        tracing::info!(unreadable, "no system certificates found, using the built-in ones");
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+/// A connector whose whole work, TLS handshake included, has a time limit.
+#[derive(Clone)]
+struct TimedConnector {
+    inner: HttpsConnector<HttpConnector>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+}
+
+type Connecting =
+    Pin<Box<dyn Future<Output = Result<MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>> + Send>>;
+
+impl Service<Uri> for TimedConnector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Connecting {
+        let limit_ms = self.snapshot.load().settings.connect_ms_max;
+        let connecting = self.inner.call(uri);
+        Box::pin(async move {
+            match tokio::time::timeout(Duration::from_millis(limit_ms), connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(format!("no connection within {limit_ms} ms").into()),
+            }
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Decide: whether policy lets the call pass, and which credential it would leave with.
+
+use std::sync::Arc;
+
+use chamberlain_core::admission::policy::{self, Holder, Policy, Question, Warning};
+use chamberlain_core::admission::refusal::Refusal;
+use chamberlain_core::id::UpstreamKeyId;
+use chamberlain_core::ledger::account::Scope;
+use chamberlain_core::snapshot::Pause;
+use http::HeaderMap;
+use http::request::Parts;
+use http::{HeaderValue, header::HeaderName};
+
+use crate::gateway::Inner;
+use crate::headers::BILLING;
+use crate::identify::Call;
+use crate::inspect::{Content, Inspected};
+use crate::record::Subject;
+use crate::refuse::{Fault, Stop};
+use chamberlain_core::anthropic::request::{CallerFacts, RequestFacts};
+
+/// Where a call goes, by its credential.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Destination {
+    /// Upstream, with this key.
+    Key(UpstreamKeyId),
+    /// The mock.
+    Mock,
+}
+
+impl Destination {
+    /// The upstream key; `None` for the mock.
+    pub(crate) fn key(&self) -> Option<&UpstreamKeyId> {
+        match self {
+            Destination::Key(id) => Some(id),
+            Destination::Mock => None,
+        }
+    }
+}
+
+/// A call that policy lets pass.
+pub(crate) struct Decided {
+    pub(crate) call: Call,
+    pub(crate) head: Parts,
+    pub(crate) content: Content,
+    pub(crate) request: Option<RequestFacts>,
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) destination: Destination,
+    /// For `x-chamberlain-warning`.
+    pub(crate) warnings: Vec<HeaderValue>,
+}
+
+impl Inner {
+    /// Asks pauses, then the environment's policy, then the key's.
+    pub(crate) fn decide(&self, inspected: Inspected) -> Result<Decided, Stop> {
+        let Inspected { call, head, route, content, request, caller } = inspected;
+        pauses(&call)?;
+        let operation = operation(&call, &caller)?;
+        let warnings = match &request {
+            Some(request) => policies(&call, request, &caller, operation.as_deref())?,
+            None => {
+                sources(&call)?;
+                Vec::new()
+            }
+        };
+        let destination = self.destination(&call)?;
+        let keep_billing = call.snapshot.settings.forward_billing_headers;
+        let dropped = if keep_billing { Vec::new() } else { dropped_billing(&head.headers) };
+        let warnings = warnings.iter().filter_map(warning_text).chain(dropped).collect();
+        let subject = Arc::new(Subject::new(route, operation, request.as_ref(), head.uri.path()));
+        Ok(Decided { call, head, content, request, subject, destination, warnings })
+    }
+
+    /// A test-mode key never leaves the house; and no real key is ever shown to the mock.
+    fn destination(&self, call: &Call) -> Result<Destination, Fault> {
+        if call.key.test_mode {
+            let mock = self.base_is_mock || self.mock.is_some();
+            return if mock { Ok(Destination::Mock) } else { Err(Fault::NoMock) };
+        }
+        if self.base_is_mock {
+            return Ok(Destination::Mock);
+        }
+        let environment = &call.environment;
+        match &environment.upstream_key {
+            Some(key) => Ok(Destination::Key(key.clone())),
+            None => Err(Fault::NoUpstreamKey(environment.name.clone())),
+        }
+    }
+}
+
+fn pauses(call: &Call) -> Result<(), Refusal> {
+    let scopes: [(fn(&Call) -> Scope, &Option<Pause>); 3] = [
+        (|_| Scope::Organization, &call.snapshot.organization.pause),
+        (|call| Scope::Environment(call.environment.name.clone()), &call.environment.pause),
+        (|call| Scope::VirtualKey(call.key.id.clone()), &call.key.pause),
+    ];
+    for (scope, pause) in scopes {
+        if let Some(pause) = pause.as_ref().filter(|pause| pause.holds(call.at)) {
+            return Err(Refusal::Paused {
+                scope: scope(call),
+                reason: pause.reason.clone(),
+                until: pause.until,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The operation in force: a key that is bound to one cannot be talked into another.
+fn operation(call: &Call, caller: &CallerFacts) -> Result<Option<String>, Refusal> {
+    match (&call.key.operation, &caller.operation) {
+        (Some(bound), Some(named)) if bound != named => {
+            Err(Refusal::Operation { named: Some(named.clone()), allowed: vec![bound.clone()] })
+        }
+        (bound, named) => Ok(bound.clone().or_else(|| named.clone())),
+    }
+}
+
+fn policies(
+    call: &Call,
+    request: &RequestFacts,
+    caller: &CallerFacts,
+    operation: Option<&str>,
+) -> Result<Vec<Warning>, Refusal> {
+    let prices = &call.snapshot.prices;
+    let question = Question { request, caller, operation, prices, now: call.at };
+    let environment = Holder::Environment(call.environment.name.as_str());
+    let mut warnings = policy::decide(&call.environment.policy, environment, &question)?;
+    let key = Holder::VirtualKey(call.key.id.as_str());
+    for warning in policy::decide(&call.key.policy, key, &question)? {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    Ok(warnings)
+}
+
+/// Requests without a body have no model or capability to ask about; where they come from counts
+/// all the same.
+fn sources(call: &Call) -> Result<(), Refusal> {
+    let allows = |policy: &Policy| {
+        policy.networks_allow.is_empty()
+            || policy.networks_allow.iter().any(|net| net.contains(&call.source))
+    };
+    if allows(&call.environment.policy) && allows(&call.key.policy) {
+        return Ok(());
+    }
+    Err(Refusal::Source { address: call.source })
+}
+
+fn warning_text(warning: &Warning) -> Option<HeaderValue> {
+    let text = match warning {
+        Warning::ModelRetires { model, on } => {
+            format!("{model} retires on {on}; choose a newer model before that day")
+        }
+    };
+    HeaderValue::try_from(text).ok()
+}
+
+fn dropped_billing(headers: &HeaderMap) -> Vec<HeaderValue> {
+    let present = BILLING.iter().filter(|name| headers.contains_key(HeaderName::from_static(name)));
+    let text = |name: &&str| {
+        HeaderValue::try_from(format!("{name} chooses who pays and was not sent on")).ok()
+    };
+    present.filter_map(text).collect()
+}

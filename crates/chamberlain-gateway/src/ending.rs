@@ -1,0 +1,172 @@
+//! Who pays what when a call has ended: one table, pure.
+//!
+//! What upstream surely did not work on costs nothing. What it answered in full costs exactly
+//! what it reported. What broke off is estimated from above. What nobody knows stays charged at
+//! its reservation, and no timer ever gives it back.
+
+use chamberlain_core::anthropic::meter::Metered;
+use chamberlain_core::ledger::cost::{CostContext, cost, estimate};
+use chamberlain_core::ledger::price::PriceBook;
+use chamberlain_core::money::Money;
+use chamberlain_core::record::{Certainty, Outcome};
+use chamberlain_core::time::Timestamp;
+use chamberlain_core::usage::Tokens;
+
+use crate::permit::NO_TOKENS;
+
+/// What was seen of a call's end.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Seen {
+    /// Nothing was sent.
+    NotSent,
+    /// Upstream said no.
+    Refused {
+        /// Its status.
+        status: u16,
+        /// True when the body was an error of Anthropic's own API, not of something in between.
+        by_api: bool,
+    },
+    /// It was sent, and no answer began.
+    Silent,
+    /// It was sent, and Chamberlain lost it.
+    Forsaken,
+    /// An answer began.
+    Answered {
+        /// What was read of it.
+        metered: Box<Metered>,
+        /// True when it ended by itself.
+        whole: bool,
+    },
+}
+
+/// How a call ended.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct End {
+    pub(crate) seen: Seen,
+    /// True when nobody was there any more to take the answer.
+    pub(crate) client_left: bool,
+    /// The status given to the client.
+    pub(crate) status: u16,
+    pub(crate) upstream_request_id: Option<String>,
+}
+
+impl End {
+    pub(crate) fn new(seen: Seen, status: u16) -> End {
+        End { seen, client_left: false, status, upstream_request_id: None }
+    }
+}
+
+/// What the price of a call depends on besides its usage.
+pub(crate) struct Bill<'a> {
+    /// True for routes that cost nothing.
+    pub(crate) free: bool,
+    pub(crate) reserved: Money,
+    pub(crate) at: Timestamp,
+    pub(crate) requested_model: &'a str,
+    pub(crate) max_tokens: u64,
+    pub(crate) assume_us_geo: bool,
+    pub(crate) prices: &'a PriceBook,
+}
+
+/// What is charged, and how surely.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) outcome: Outcome,
+    pub(crate) certainty: Certainty,
+    pub(crate) cost: Money,
+    /// For the record.
+    pub(crate) tokens: Tokens,
+    /// For rate limits; `None` keeps what was counted at admission.
+    pub(crate) counted: Option<Tokens>,
+    pub(crate) concern: Option<Concern>,
+}
+
+/// Something a person should look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Concern {
+    /// The usage has no price.
+    Unpriced,
+    /// An answer was whole, and its usage could not be read.
+    Unmetered,
+}
+
+/// Says what a call costs.
+pub(crate) fn judge(end: &End, bill: &Bill<'_>) -> Verdict {
+    let verdict = match &end.seen {
+        Seen::NotSent => nothing(Outcome::NotSent),
+        Seen::Refused { status, .. } if *status < 500 => nothing(Outcome::UpstreamRefused),
+        Seen::Refused { status, by_api } => {
+            // 503 and 529 say that nothing was begun, whoever says it. Any other 5xx from
+            // something between us and the API says nothing about what the API did.
+            let known = *by_api || matches!(status, 503 | 529);
+            if known {
+                nothing(Outcome::UpstreamFailed)
+            } else {
+                unknown(Outcome::UpstreamFailed, bill)
+            }
+        }
+        Seen::Silent => unknown(Outcome::UpstreamFailed, bill),
+        Seen::Forsaken => unknown(Outcome::OurFault, bill),
+        Seen::Answered { metered, whole } => answered(metered, *whole, bill),
+    };
+    let verdict = if bill.free { at_no_cost(verdict) } else { verdict };
+    let left = end.client_left && !matches!(end.seen, Seen::NotSent);
+    if left { Verdict { outcome: Outcome::ClientLeft, ..verdict } } else { verdict }
+}
+
+fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {
+    let outcome = match (whole, &metered.error_type) {
+        (true, None) => Outcome::Completed,
+        // An error event before anything was begun is a refusal that came late.
+        (_, Some(_)) if metered.usage.is_none() => return nothing(Outcome::UpstreamFailed),
+        _ => Outcome::Cut,
+    };
+    let Some(usage) = &metered.usage else {
+        let concern = whole.then_some(Concern::Unmetered);
+        return Verdict { concern, ..unknown(outcome, bill) };
+    };
+    let context = CostContext {
+        at: bill.at,
+        requested_model: bill.requested_model,
+        served_model: metered.served_model.as_deref().unwrap_or(bill.requested_model),
+        stop_reason: metered.stop_reason.as_deref(),
+        assume_us_geo: bill.assume_us_geo,
+    };
+    if !metered.is_final {
+        let cost = estimate(metered, context, bill.max_tokens, bill.reserved, bill.prices);
+        return charged(outcome, Certainty::Estimated, cost.money, cost.tokens);
+    }
+    match cost(usage, context, bill.prices) {
+        Ok(cost) => charged(outcome, Certainty::Settled, cost.money, cost.tokens),
+        Err(_) => Verdict {
+            concern: Some(Concern::Unpriced),
+            ..charged(outcome, Certainty::Estimated, bill.reserved, usage.totals)
+        },
+    }
+}
+
+fn charged(outcome: Outcome, certainty: Certainty, cost: Money, tokens: Tokens) -> Verdict {
+    Verdict { outcome, certainty, cost, tokens, counted: Some(tokens), concern: None }
+}
+
+fn nothing(outcome: Outcome) -> Verdict {
+    charged(outcome, Certainty::Settled, Money::ZERO, NO_TOKENS)
+}
+
+fn unknown(outcome: Outcome, bill: &Bill<'_>) -> Verdict {
+    Verdict {
+        outcome,
+        certainty: Certainty::Unsettled,
+        cost: bill.reserved,
+        tokens: NO_TOKENS,
+        counted: None,
+        concern: None,
+    }
+}
+
+fn at_no_cost(verdict: Verdict) -> Verdict {
+    Verdict { concern: None, ..nothing(verdict.outcome) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! One test per row of the table.
+
+use chamberlain_core::usage::Usage;
+
+use super::*;
+
+const MODEL: &str = "claude-haiku-4-5-20251001";
+
+fn reserved() -> Money {
+    Money::from_usd(1)
+}
+
+fn judged(seen: Seen, client_left: bool, free: bool) -> Verdict {
+    let prices = PriceBook::builtin();
+    let bill = Bill {
+        free,
+        reserved: reserved(),
+        at: Timestamp::from_rfc3339("2026-11-23T12:00:00Z").unwrap(),
+        requested_model: MODEL,
+        max_tokens: 1_000,
+        assume_us_geo: false,
+        prices: &prices,
+    };
+    judge(&End { client_left, ..End::new(seen, 200) }, &bill)
+}
+
+fn row(seen: Seen, client_left: bool) -> (Outcome, Certainty, Money) {
+    let verdict = judged(seen, client_left, false);
+    (verdict.outcome, verdict.certainty, verdict.cost)
+}
+
+/// Haiku 4.5: one dollar a million in, five out; this usage costs 0.0011 dollars.
+fn metered(is_final: bool) -> Metered {
+    let totals = Tokens { input: 100, output: 200, ..NO_TOKENS };
+    Metered {
+        usage: Some(Usage { totals, ..Usage::default() }),
+        is_final,
+        served_model: Some(MODEL.to_owned()),
+        ..Metered::default()
+    }
+}
+
+fn answered(metered: Metered, whole: bool) -> Seen {
+    Seen::Answered { metered: Box::new(metered), whole }
+}
+
+const EXACT: Money = Money::from_pico(1_100_000_000);
+
+#[test]
+fn final_usage_is_charged_exactly() {
+    let verdict = judged(answered(metered(true), true), false, false);
+    assert_eq!((verdict.outcome, verdict.cost), (Outcome::Completed, EXACT));
+    assert_eq!(verdict.certainty, Certainty::Settled);
+    assert_eq!(verdict.counted.map(|tokens| (tokens.input, tokens.output)), Some((100, 200)));
+    assert_eq!(verdict.concern, None);
+}
+
+#[test]
+fn final_usage_counts_even_when_the_end_was_not_seen() {
+    let cut = row(answered(metered(true), false), false);
+    assert_eq!(cut, (Outcome::Cut, Certainty::Settled, EXACT));
+}
+
+#[test]
+fn what_broke_off_is_estimated_from_above() {
+    let verdict = judged(answered(metered(false), false), false, false);
+    assert_eq!((verdict.outcome, verdict.certainty), (Outcome::Cut, Certainty::Estimated));
+    assert!(verdict.cost >= EXACT && verdict.cost <= reserved(), "{:?}", verdict.cost);
+}
+
+#[test]
+fn an_answer_that_broke_off_before_any_usage_stays_charged() {
+    let row = row(answered(Metered::default(), false), false);
+    assert_eq!(row, (Outcome::Cut, Certainty::Unsettled, reserved()));
+}
+
+#[test]
+fn an_error_event_before_any_work_costs_nothing() {
+    let early = Metered { error_type: Some("overloaded_error".to_owned()), ..Metered::default() };
+    let row_of = |whole| row(answered(early.clone(), whole), false);
+    let nothing = (Outcome::UpstreamFailed, Certainty::Settled, Money::ZERO);
+    assert_eq!((row_of(true), row_of(false)), (nothing, nothing));
+}
+
+#[test]
+fn an_error_event_in_the_middle_is_estimated() {
+    let error_type = Some("overloaded_error".to_owned());
+    let late = Metered { error_type, ..metered(false) };
+    let (outcome, certainty, cost) = row(answered(late, true), false);
+    assert_eq!((outcome, certainty), (Outcome::Cut, Certainty::Estimated));
+    assert!(cost >= EXACT);
+}
+
+#[test]
+fn a_whole_answer_without_usage_is_never_free() {
+    let verdict = judged(answered(Metered::default(), true), false, false);
+    assert_eq!((verdict.outcome, verdict.cost), (Outcome::Completed, reserved()));
+    assert_eq!(verdict.certainty, Certainty::Unsettled);
+    assert_eq!(verdict.concern, Some(Concern::Unmetered));
+}
+
+#[test]
+fn a_model_without_a_price_charges_the_reservation() {
+    let served_model = Some("claude-nobody-knows".to_owned());
+    let verdict = judged(answered(Metered { served_model, ..metered(true) }, true), false, false);
+    assert_eq!((verdict.cost, verdict.certainty), (reserved(), Certainty::Estimated));
+    assert_eq!(verdict.concern, Some(Concern::Unpriced));
+}
+
+#[test]
+fn refusals_of_upstream_cost_nothing() {
+    for status in [301, 400, 401, 404, 413, 429] {
+        let row = row(Seen::Refused { status, by_api: false }, false);
+        assert_eq!(row, (Outcome::UpstreamRefused, Certainty::Settled, Money::ZERO), "{status}");
+    }
+    for (status, by_api) in [(500, true), (504, true), (529, true), (503, false), (529, false)] {
+        let row = row(Seen::Refused { status, by_api }, false);
+        assert_eq!(row, (Outcome::UpstreamFailed, Certainty::Settled, Money::ZERO), "{status}");
+    }
+}
+
+#[test]
+fn an_error_page_of_something_in_between_says_nothing() {
+    for status in [500, 502, 504, 520, 524] {
+        let row = row(Seen::Refused { status, by_api: false }, false);
+        assert_eq!(row, (Outcome::UpstreamFailed, Certainty::Unsettled, reserved()), "{status}");
+    }
+}
+
+#[test]
+fn what_was_not_sent_costs_nothing_and_what_may_have_been_stays_charged() {
+    let not_sent = (Outcome::NotSent, Certainty::Settled, Money::ZERO);
+    assert_eq!([false, true].map(|left| row(Seen::NotSent, left)), [not_sent; 2]);
+    let silent = row(Seen::Silent, false);
+    assert_eq!(silent, (Outcome::UpstreamFailed, Certainty::Unsettled, reserved()));
+    let forsaken = row(Seen::Forsaken, false);
+    assert_eq!(forsaken, (Outcome::OurFault, Certainty::Unsettled, reserved()));
+    let verdict = judged(Seen::Silent, false, false);
+    assert_eq!(verdict.counted, None, "rate limits keep what was counted at admission");
+}
+
+#[test]
+fn a_client_that_left_pays_what_was_learned() {
+    let drained = row(answered(metered(true), true), true);
+    assert_eq!(drained, (Outcome::ClientLeft, Certainty::Settled, EXACT));
+    let (outcome, certainty, _) = row(answered(metered(false), false), true);
+    assert_eq!((outcome, certainty), (Outcome::ClientLeft, Certainty::Estimated));
+    let silent = row(Seen::Silent, true);
+    assert_eq!(silent, (Outcome::ClientLeft, Certainty::Unsettled, reserved()));
+}
+
+#[test]
+fn free_routes_cost_nothing_whatever_happens() {
+    for seen in [
+        Seen::Silent,
+        Seen::Forsaken,
+        Seen::Refused { status: 502, by_api: false },
+        answered(Metered::default(), true),
+        answered(Metered::default(), false),
+    ] {
+        let verdict = judged(seen.clone(), false, true);
+        assert_eq!(
+            (verdict.cost, verdict.certainty),
+            (Money::ZERO, Certainty::Settled),
+            "{seen:?}"
+        );
+        assert_eq!(verdict.concern, None);
+    }
+}

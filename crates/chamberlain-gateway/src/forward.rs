@@ -1,0 +1,371 @@
+//! Forward: send the call, as often as it surely was not worked on, and hand the answer over.
+//!
+//! This runs beside the client's connection: a client that leaves does not cancel a call whose
+//! cost would then never be known. It is read on for a while instead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chamberlain_core::admission::breaker::Health;
+use chamberlain_core::admission::refusal::Refusal;
+use chamberlain_core::admission::retry::{AttemptEnd, delay_ms};
+use chamberlain_core::record::{Notice, Route, Severity};
+use chamberlain_core::snapshot::{BreakerSettings, GatewaySettings};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use serde_json::{Map, json};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::body::Hold;
+use crate::connect::{Place, SendFault};
+use crate::decide::{Decided, Destination};
+use crate::ending::{End, Seen};
+use crate::gateway::Inner;
+use crate::headers::{self, CALL, REQUEST_ID, RETRY_AFTER_MS, SHOULD_RETRY, WARNING, call_value};
+use crate::permit::Permit;
+use crate::refuse::{Fault, Stop};
+use crate::stream::{AnswerBody, Flow, drain};
+
+/// An answer that will be asked for again is read to its end within this, so that its connection
+/// can be used again.
+const DISPOSE_MAX: Duration = Duration::from_secs(1);
+const DISPOSE_BYTES_MAX: usize = 64 * 1024;
+
+/// A call that is on record and may leave.
+pub(crate) struct Recorded {
+    pub(crate) decided: Decided,
+    pub(crate) permit: Permit,
+    /// The client's own request limit, in place of upstream's rate-limit headers.
+    pub(crate) own_limit: HeaderMap,
+}
+
+type Told = Result<Response<AnswerBody>, Stop>;
+
+impl Inner {
+    /// Sends the call and waits for the head of its answer.
+    pub(crate) async fn forward(self: Arc<Self>, recorded: Recorded) -> Told {
+        let dispatch = Dispatch::new(&self, recorded)?;
+        let (client, told) = oneshot::channel();
+        self.calls.spawn(dispatch.run(client));
+        // The task ends without a word only when it panicked; its permit has settled then.
+        told.await.unwrap_or_else(|_| Err(Fault::Ours.into()))
+    }
+}
+
+/// One call on its way upstream.
+struct Dispatch {
+    gateway: Arc<Inner>,
+    permit: Permit,
+    destination: Destination,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+    _hold: Hold,
+    warnings: Vec<HeaderValue>,
+    own_limit: HeaderMap,
+}
+
+/// How one attempt ended.
+enum Attempt {
+    Answer(Response<Incoming>, Place),
+    NotConnected,
+    Lost,
+    TimedOut,
+    /// The client left, and no answer began while it was waited for.
+    Left,
+}
+
+impl Dispatch {
+    fn new(gateway: &Arc<Inner>, recorded: Recorded) -> Result<Dispatch, Stop> {
+        let Recorded { decided, permit, own_limit } = recorded;
+        let Decided { call, head, content, destination, warnings, .. } = decided;
+        let (base, credential) = gateway.address(&destination)?;
+        let target = head.uri.path_and_query().ok_or(Fault::Ours)?;
+        let uri = base.join(target).map_err(|_| Fault::Ours)?;
+        let keep_billing = call.snapshot.settings.forward_billing_headers;
+        let headers = headers::upstream(&head.headers, credential, keep_billing);
+        Ok(Dispatch {
+            gateway: gateway.clone(),
+            permit,
+            destination,
+            method: head.method,
+            uri,
+            headers,
+            body: content.original,
+            _hold: content.hold,
+            warnings,
+            own_limit,
+        })
+    }
+
+    async fn run(mut self, mut client: oneshot::Sender<Told>) {
+        let now = self.gateway.now();
+        self.gateway.standings.count_call(&self.destination, self.breaker(), now);
+        let mut left_at = None;
+        let mut retry = 0;
+        let attempt = loop {
+            if let Err(refusal) = self.pass() {
+                self.permit.settle(End::new(Seen::NotSent, refusal.answer().status));
+                let _ = client.send(Err(refusal.into()));
+                return;
+            }
+            let attempt = self.attempt(&mut client, &mut left_at).await;
+            self.report(&attempt);
+            retry += 1;
+            let wait_ms = if left_at.is_none() { self.retry_in(&attempt, retry) } else { None };
+            let Some(wait_ms) = wait_ms else { break attempt };
+            self.permit.unexpose();
+            dispose(attempt).await;
+            tokio::select! {
+                () = sleep(Duration::from_millis(wait_ms)) => {}
+                () = client.closed() => {
+                    self.permit.settle(End { client_left: true, ..End::new(Seen::NotSent, 499) });
+                    return;
+                }
+            }
+        };
+        self.finish(attempt, client, left_at);
+    }
+
+    fn settings(&self) -> &GatewaySettings {
+        &self.permit.tale().call.snapshot.settings
+    }
+
+    fn breaker(&self) -> BreakerSettings {
+        self.settings().breaker
+    }
+
+    /// Asks the breaker.
+    fn pass(&self) -> Result<(), Refusal> {
+        let now = self.gateway.now();
+        let passed = self.gateway.standings.pass(&self.destination, self.breaker(), now);
+        passed.map_err(|retry_after_ms| Refusal::BreakerOpen { retry_after_ms })
+    }
+
+    /// Sends once. When the client leaves, waits on for as long as answers are drained.
+    async fn attempt(
+        &mut self,
+        client: &mut oneshot::Sender<Told>,
+        left_at: &mut Option<Instant>,
+    ) -> Attempt {
+        let first_byte = Duration::from_millis(self.settings().first_byte_ms_max);
+        let drain = Duration::from_millis(self.settings().drain_ms_max);
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        self.permit.expose();
+        let (sending, place) = self.gateway.connections.send(request);
+        let left = async {
+            client.closed().await;
+            *left_at = Some(Instant::now());
+            sleep(drain).await;
+        };
+        tokio::select! {
+            biased;
+            answer = timeout(first_byte, sending) => match answer {
+                Ok(Ok(response)) => Attempt::Answer(response, place),
+                Ok(Err(SendFault::NotConnected(reason))) => {
+                    tracing::warn!(uri = %self.uri, "upstream cannot be reached: {reason}");
+                    Attempt::NotConnected
+                }
+                Ok(Err(SendFault::Lost(reason))) => {
+                    tracing::warn!(uri = %self.uri, "upstream was lost: {reason}");
+                    Attempt::Lost
+                }
+                Err(_) => Attempt::TimedOut,
+            },
+            () = left => Attempt::Left,
+        }
+    }
+
+    /// Tells the breaker, and remembers what upstream says about its limits.
+    fn report(&self, attempt: &Attempt) {
+        let health = match attempt {
+            Attempt::Answer(response, _) if response.status().is_server_error() => Health::Failure,
+            Attempt::Answer(..) => Health::Success,
+            Attempt::NotConnected | Attempt::Lost | Attempt::TimedOut => Health::Failure,
+            Attempt::Left => Health::Neutral,
+        };
+        self.gateway.report_health(&self.destination, self.breaker(), health);
+        let subject = &self.permit.tale().subject;
+        if let Attempt::Answer(response, _) = attempt
+            && subject.route == Route::Messages
+        {
+            let (standings, now) = (&self.gateway.standings, self.gateway.now());
+            let headers = response.headers();
+            standings.learn(&self.destination, self.breaker(), &subject.model, headers, now);
+        }
+    }
+
+    /// Milliseconds to wait before this attempt is made again, if it is.
+    fn retry_in(&mut self, attempt: &Attempt, retry: u32) -> Option<u64> {
+        let settings = self.settings().retry;
+        let end = match attempt {
+            Attempt::Answer(response, _) => answered(response),
+            Attempt::NotConnected => AttemptEnd::NotConnected,
+            Attempt::Lost | Attempt::TimedOut | Attempt::Left => AttemptEnd::Unknown,
+        };
+        let wait_ms = delay_ms(end, retry, settings, self.gateway.random())?;
+        let (breaker, now) = (self.breaker(), self.gateway.now());
+        let standings = &self.gateway.standings;
+        let worth_it = standings.closed_for_ms(&self.destination, breaker, now).is_none()
+            && standings.take_retry(&self.destination, breaker, settings, now)
+            && self.permit.count_attempt().is_ok();
+        worth_it.then_some(wait_ms)
+    }
+
+    /// Hands the answer over, or says why there is none.
+    fn finish(self, attempt: Attempt, client: oneshot::Sender<Told>, left_at: Option<Instant>) {
+        let (seen, fault) = match attempt {
+            Attempt::Answer(response, place) => {
+                return self.deliver(response, place, client, left_at);
+            }
+            Attempt::NotConnected => (Seen::NotSent, Fault::Unreachable),
+            Attempt::Lost => (Seen::Silent, Fault::Lost),
+            Attempt::TimedOut => {
+                let waited_ms = self.settings().first_byte_ms_max;
+                (Seen::Silent, Fault::NoAnswer { waited_ms })
+            }
+            Attempt::Left => {
+                self.permit.settle(End { client_left: true, ..End::new(Seen::Silent, 499) });
+                return;
+            }
+        };
+        let end = End::new(seen, fault.answer().status);
+        self.permit.settle(End { client_left: left_at.is_some(), ..end });
+        let _ = client.send(Err(fault.into()));
+    }
+
+    fn deliver(
+        mut self,
+        response: Response<Incoming>,
+        place: Place,
+        client: oneshot::Sender<Told>,
+        left_at: Option<Instant>,
+    ) {
+        // Our key is not the client's business: told that its own were wrong, it would give up,
+        // or ask a person to change a key that is fine. The mock may play such an answer.
+        if response.status() == 401 && self.destination != Destination::Mock {
+            let fault = self.rejected(&response);
+            let end = End::new(Seen::Refused { status: 401, by_api: true }, fault.answer().status);
+            self.permit.settle(end);
+            let _ = client.send(Err(fault.into()));
+            return;
+        }
+        self.permit.first_byte();
+        let keep_rate_limits = self.settings().forward_rate_limit_headers;
+        let mut out = headers::downstream(response.headers(), keep_rate_limits);
+        out.extend(self.own_limit.drain());
+        out.insert(CALL, call_value(self.permit.tale().call.id));
+        for warning in self.warnings.drain(..) {
+            out.append(WARNING, warning);
+        }
+        let drain_max = Duration::from_millis(self.settings().drain_ms_max);
+        let status = response.status();
+        let flow = Flow::new(self.permit, self.destination, place, response);
+        if let Some(left_at) = left_at {
+            let gateway = flow.gateway().clone();
+            gateway.aside(drain(flow, left_at + drain_max));
+            return;
+        }
+        let mut answer = Response::new(AnswerBody::metered(flow));
+        *answer.status_mut() = status;
+        *answer.headers_mut() = out;
+        // When the client has just left, the answer comes back and drains as it is dropped.
+        let _ = client.send(Ok(answer));
+    }
+
+    /// Tells a person that upstream does not take our key.
+    fn rejected(&self, response: &Response<Incoming>) -> Fault {
+        let environment = self.permit.tale().call.environment.name.clone();
+        let now = self.gateway.now();
+        let key = self.destination.key();
+        if let Some(key) = key
+            && self.gateway.standings.tell_rejected(&self.destination, self.breaker(), now)
+        {
+            let mut facts = Map::new();
+            facts.insert("upstream_key".to_owned(), json!(key));
+            facts.insert("environment".to_owned(), json!(environment));
+            let request_id = header(response.headers(), REQUEST_ID.as_str());
+            facts.insert("upstream_request_id".to_owned(), json!(request_id));
+            self.gateway.note(Notice {
+                at: now,
+                kind: "upstream.key_rejected".to_owned(),
+                severity: Severity::Critical,
+                subject: format!("upstream key {key}"),
+                message: format!(
+                    "Anthropic answers 401 to the upstream key {key} of the environment \
+                     {environment}: it is revoked, expired or wrong. Calls of that environment \
+                     fail until it is replaced."
+                ),
+                facts,
+                notify: true,
+            });
+        }
+        Fault::KeyRejected(environment)
+    }
+}
+
+impl Inner {
+    /// Tells the breaker of a credential; opening it is news.
+    pub(crate) fn report_health(
+        &self,
+        destination: &Destination,
+        settings: BreakerSettings,
+        health: Health,
+    ) {
+        let now = self.now();
+        if !self.standings.report(destination, settings, health, now) {
+            return;
+        }
+        let subject = match destination.key() {
+            Some(key) => format!("upstream key {key}"),
+            None => "mock".to_owned(),
+        };
+        let mut facts = Map::new();
+        facts.insert("upstream_key".to_owned(), json!(destination.key()));
+        facts.insert("reset_timeout_ms".to_owned(), json!(settings.reset_timeout_ms));
+        let message = format!(
+            "Upstream failed {} times in a row; calls with {subject} are refused for {} s, then \
+             one is let through to see.",
+            settings.failure_threshold,
+            settings.reset_timeout_ms / 1_000
+        );
+        let kind = "upstream.breaker_opened".to_owned();
+        let severity = Severity::High;
+        self.note(Notice { at: now, kind, severity, subject, message, facts, notify: false });
+    }
+}
+
+fn answered(response: &Response<Incoming>) -> AttemptEnd {
+    let headers = response.headers();
+    let should_retry = match header(headers, SHOULD_RETRY.as_str()) {
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        _ => None,
+    };
+    let ms = header(headers, RETRY_AFTER_MS.as_str()).and_then(|ms| ms.parse().ok());
+    let seconds =
+        || header(headers, RETRY_AFTER.as_str()).and_then(|text| text.parse::<u64>().ok());
+    let retry_after_ms = ms.or_else(|| seconds().map(|seconds| seconds.saturating_mul(1_000)));
+    AttemptEnd::Answered { status: response.status().as_u16(), retry_after_ms, should_retry }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Reads a short answer to its end, so that its connection is free again.
+async fn dispose(attempt: Attempt) {
+    if let Attempt::Answer(response, _place) = attempt {
+        let reading = Limited::new(response.into_body(), DISPOSE_BYTES_MAX).collect();
+        // Not read in time: the connection is closed, nothing else is lost.
+        let _ = timeout(DISPOSE_MAX, reading).await;
+    }
+}

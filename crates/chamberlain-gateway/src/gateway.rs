@@ -1,0 +1,147 @@
+//! What the gateway is made of, and what it is asked from outside.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use chamberlain_core::id::CallId;
+use chamberlain_core::ledger::account::{AccountId, Balance};
+use chamberlain_core::snapshot::Snapshot;
+use chamberlain_core::time::{Clock, Entropy, Timestamp};
+use http::Uri;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admit::Hall;
+use crate::body::BodyMemory;
+use crate::connect::Connections;
+use crate::health::Standings;
+use crate::journal::Journal;
+use crate::keys::KeySource;
+use crate::live::Live;
+use crate::upstream::{BadBase, Base};
+
+/// Where calls go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The base URL: scheme, host, and perhaps a path that is put before every route.
+    pub base: Uri,
+    /// True when this is the built-in mock. No real key is ever sent to it.
+    pub is_mock: bool,
+}
+
+/// Everything a [`Gateway`] is made of.
+pub struct GatewayParts {
+    /// What to decide by; a new snapshot holds from the next call on.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Where things are put on record.
+    pub journal: Arc<dyn Journal>,
+    /// Where credentials come from.
+    pub keys: Arc<dyn KeySource>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where calls go.
+    pub upstream: Upstream,
+    /// The mock that answers test-mode keys; `None` refuses them unless `upstream` is the mock.
+    pub mock: Option<Uri>,
+    /// The books as the store remembers them.
+    pub balances: Vec<(AccountId, Balance)>,
+    /// Budget thresholds that make a notice, in percent, ascending.
+    pub thresholds_percent: Vec<u32>,
+}
+
+/// Why a gateway could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// A base URL cannot be used.
+    #[error(transparent)]
+    BadBase(#[from] BadBase),
+    /// No TLS configuration could be made.
+    #[error("TLS could not be set up: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// The gateway. Cheap to clone; all clones are one gateway.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+/// What all calls share.
+pub(crate) struct Inner {
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) keys: Arc<dyn KeySource>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) base: Base,
+    pub(crate) base_is_mock: bool,
+    pub(crate) mock: Option<Base>,
+    pub(crate) connections: Connections,
+    pub(crate) hall: parking_lot::Mutex<Hall>,
+    /// Told whenever money, a place or a lease became free.
+    pub(crate) changed: Notify,
+    pub(crate) bodies: Arc<BodyMemory>,
+    pub(crate) standings: Standings,
+    /// Every task that works on a call after its client may have gone.
+    pub(crate) calls: TaskTracker,
+}
+
+impl Gateway {
+    /// Makes a gateway. Nothing is sent or listened to yet.
+    ///
+    /// # Errors
+    /// [`StartFault`], when a base URL or TLS cannot be used.
+    pub fn new(parts: GatewayParts) -> Result<Gateway, StartFault> {
+        let connections = Connections::new(parts.snapshot.clone())?;
+        let inner = Inner {
+            base: Base::new(&parts.upstream.base)?,
+            base_is_mock: parts.upstream.is_mock,
+            mock: parts.mock.as_ref().map(Base::new).transpose()?,
+            snapshot: parts.snapshot,
+            journal: parts.journal,
+            keys: parts.keys,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            connections,
+            hall: parking_lot::Mutex::new(Hall::new(parts.balances, parts.thresholds_percent)),
+            changed: Notify::new(),
+            bodies: Arc::default(),
+            standings: Standings::default(),
+            calls: TaskTracker::new(),
+        };
+        Ok(Gateway { inner: Arc::new(inner) })
+    }
+
+    /// Takes calls from `listener` until `stop` is cancelled, then lets the calls in flight end.
+    /// Returns when the last one is settled.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
+        crate::server::serve(self.inner.clone(), listener, stop).await;
+    }
+
+    /// How things stand right now.
+    pub fn live(&self) -> Live {
+        self.inner.live()
+    }
+}
+
+impl Inner {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn mint_call(&self, now: Timestamp) -> CallId {
+        let mut random = [0; 10];
+        self.entropy.fill(&mut random);
+        CallId::mint(now, random)
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        let mut random = [0; 8];
+        self.entropy.fill(&mut random);
+        u64::from_le_bytes(random)
+    }
+}

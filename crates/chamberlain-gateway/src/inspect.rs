@@ -1,0 +1,153 @@
+//! Inspect: from a request to the facts that policy and money need.
+//!
+//! The body that goes upstream later is the very bytes that were read here; a decoded copy is
+//! made only to be looked at.
+
+use bytes::Bytes;
+use chamberlain_core::admission::refusal::Refusal;
+use chamberlain_core::anthropic::request::{
+    CallerFacts, InspectLimits, MalformedRequest, RequestFacts, inspect as inspect_body,
+};
+use chamberlain_core::record::Route;
+use http::HeaderMap;
+use http::request::Parts;
+use hyper::body::Incoming;
+
+use crate::body::{self, Hold};
+use crate::encoding::{Encoding, charset, decode, encoding};
+use crate::gateway::Inner;
+use crate::headers::{BETA, OPERATION};
+use crate::identify::{Call, Identified};
+use crate::notice::Witness;
+use crate::refuse::{Fault, Stop};
+
+/// Bodies above this size are decoded and parsed beside the threads that move bytes.
+const HEAVY_BYTES: usize = 512 * 1024;
+const OPERATION_CHARS_MAX: usize = 64;
+const MODEL_SHOWN_CHARS: usize = 100;
+
+/// A call whose request has been read.
+pub(crate) struct Inspected {
+    pub(crate) call: Call,
+    pub(crate) head: Parts,
+    pub(crate) route: Route,
+    pub(crate) content: Content,
+    /// What the body says; `None` where there is none to read.
+    pub(crate) request: Option<RequestFacts>,
+    pub(crate) caller: CallerFacts,
+}
+
+/// A body as it came, and as it reads.
+pub(crate) struct Content {
+    /// What goes upstream.
+    pub(crate) original: Bytes,
+    /// What was inspected; the same bytes unless they were encoded.
+    pub(crate) decoded: Bytes,
+    /// The memory of both.
+    pub(crate) hold: Hold,
+}
+
+impl Inner {
+    /// Reads a request's body and the headers addressed to us.
+    pub(crate) async fn inspect(
+        &self,
+        identified: Identified,
+        route: Route,
+        body: &mut Incoming,
+        witness: &mut Witness,
+    ) -> Result<Inspected, Stop> {
+        let Identified { call, head } = identified;
+        witness.route = Some(route);
+        let caller = caller(&call, &head.headers)?;
+        let has_body = matches!(route, Route::Messages | Route::CountTokens);
+        let encoding = if has_body {
+            charset(&head.headers)?;
+            encoding(&head.headers)?
+        } else {
+            Encoding::Identity
+        };
+        let mut hold = Hold::new(&self.bodies);
+        let original = body::read(body, &call.snapshot.settings, &mut hold).await?;
+        if !has_body {
+            if !original.is_empty() {
+                return Err(no_body_wanted().into());
+            }
+            let content = Content { decoded: original.clone(), original, hold };
+            return Ok(Inspected { call, head, route, content, request: None, caller });
+        }
+        let (decoded, request) = self.read_facts(&call, encoding, &original, &mut hold).await?;
+        witness.model = Some(request.model.chars().take(MODEL_SHOWN_CHARS).collect());
+        let content = Content { original, decoded, hold };
+        Ok(Inspected { call, head, route, content, request: Some(request), caller })
+    }
+
+    async fn read_facts(
+        &self,
+        call: &Call,
+        encoding: Encoding,
+        original: &Bytes,
+        hold: &mut Hold,
+    ) -> Result<(Bytes, RequestFacts), Stop> {
+        let settings = &call.snapshot.settings;
+        let limit_bytes = settings.request_body_bytes_max;
+        let limits = InspectLimits { depth_max: settings.json_depth_max };
+        let encoded = original.clone();
+        let work = move || -> Result<(Bytes, RequestFacts), Refusal> {
+            let decoded = decode(encoding, &encoded, limit_bytes)?;
+            let facts = inspect_body(&decoded, limits).map_err(Refusal::Malformed)?;
+            Ok((decoded, facts))
+        };
+        // A compressed body may be a thousand times larger than it looks.
+        let heavy = original.len() > HEAVY_BYTES || encoding != Encoding::Identity;
+        if !heavy {
+            return Ok(work()?);
+        }
+        if encoding != Encoding::Identity {
+            hold.grow(limit_bytes, settings.bodies_in_flight_bytes_max)?;
+        }
+        let done = self.calls.spawn_blocking(work).await.map_err(|_| Fault::Ours)?;
+        let (decoded, facts) = done?;
+        if encoding != Encoding::Identity {
+            hold.shrink(limit_bytes - decoded.len().min(limit_bytes));
+        }
+        Ok((decoded, facts))
+    }
+}
+
+fn caller(call: &Call, headers: &HeaderMap) -> Result<CallerFacts, Refusal> {
+    let betas = headers
+        .get_all(BETA)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(|beta| beta.trim().to_owned())
+        .filter(|beta| !beta.is_empty())
+        .collect();
+    Ok(CallerFacts { source: call.source, operation: operation(headers)?, betas })
+}
+
+/// `x-chamberlain-operation`: at most once, and a plain name, because it is put on record.
+fn operation(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut lines = headers.get_all(OPERATION).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let name = line.to_str().unwrap_or_default().trim();
+    let well_formed = !name.is_empty()
+        && name.len() <= OPERATION_CHARS_MAX
+        && name.bytes().all(is_plain)
+        && lines.next().is_none();
+    if well_formed {
+        return Ok(Some(name.to_owned()));
+    }
+    Err(Refusal::Malformed(MalformedRequest::Field {
+        field: OPERATION.as_str().to_owned(),
+        reason: "send it once, as up to 64 letters, digits, '_', '-' or '.'".to_owned(),
+    }))
+}
+
+fn no_body_wanted() -> Refusal {
+    Refusal::Malformed(MalformedRequest::Field {
+        field: "body".to_owned(),
+        reason: "this route takes no body".to_owned(),
+    })
+}

@@ -1,0 +1,12 @@
+//! The port through which the gateway gets the credential for one upstream request.
+
+use chamberlain_core::id::UpstreamKeyId;
+use http::HeaderValue;
+
+/// Whoever guards the real keys. The gateway never sees a key as text: it gets a header value
+/// that is marked sensitive, so that neither logs nor HTTP/2 header tables keep it.
+pub trait KeySource: Send + Sync + 'static {
+    /// The value of `x-api-key` for that upstream key, marked sensitive; `None` when the key is
+    /// not open (unknown, revoked, or the vault is sealed).
+    fn credential(&self, id: &UpstreamKeyId) -> Option<HeaderValue>;
+}

@@ -1,0 +1,42 @@
+//! How the gateway stands right now, for `chamberlain status`.
+
+use chamberlain_core::ledger::account::{AccountId, Balance};
+use serde::Serialize;
+
+use crate::gateway::Inner;
+use crate::health::{BreakerLive, UpstreamLimit};
+
+/// One look at the gateway.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Live {
+    /// The books of every account whose window has not ended.
+    pub balances: Vec<(AccountId, Balance)>,
+    /// Calls admitted and not settled yet.
+    pub in_flight: usize,
+    /// Calls waiting for a rate limit, for money, or for upstream's own limits.
+    pub waiting: usize,
+    /// Bytes of request bodies in memory.
+    pub body_bytes: usize,
+    /// Breakers, one per upstream credential that was used.
+    pub breakers: Vec<BreakerLive>,
+    /// What upstream last said about its own limits.
+    pub upstream_limits: Vec<UpstreamLimit>,
+}
+
+impl Inner {
+    pub(crate) fn live(&self) -> Live {
+        let now = self.now();
+        let (balances, in_flight, waiting) = {
+            let hall = self.hall.lock();
+            (hall.gate.balances(now), hall.gate.in_flight(), hall.waiting())
+        };
+        Live {
+            balances,
+            in_flight,
+            waiting,
+            body_bytes: self.bodies.used(),
+            breakers: self.standings.breakers(now),
+            upstream_limits: self.standings.limits(),
+        }
+    }
+}

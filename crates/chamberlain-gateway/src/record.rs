@@ -1,0 +1,120 @@
+//! Record: nothing leaves before it is on record, and what cannot be recorded does not leave.
+
+use chamberlain_core::admission::gate::Reservation;
+use chamberlain_core::admission::refusal::Refusal;
+use chamberlain_core::anthropic::request::RequestFacts;
+use chamberlain_core::record::{Intent, Route};
+use tokio::sync::oneshot;
+
+use crate::decide::Destination;
+use crate::identify::Call;
+use crate::journal::JournalFault;
+use crate::permit::Permit;
+
+/// What a call is, as the record tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Subject {
+    pub(crate) route: Route,
+    pub(crate) operation: Option<String>,
+    pub(crate) model: String,
+    pub(crate) max_tokens: u64,
+    pub(crate) stream: bool,
+}
+
+impl Subject {
+    pub(crate) fn new(
+        route: Route,
+        operation: Option<String>,
+        request: Option<&RequestFacts>,
+        path: &str,
+    ) -> Subject {
+        let model = match request {
+            Some(request) => request.model.clone(),
+            None if route == Route::Model => path.rsplit('/').next().unwrap_or_default().to_owned(),
+            None => String::new(),
+        };
+        Subject {
+            route,
+            operation,
+            model,
+            max_tokens: request.and_then(|request| request.max_tokens).unwrap_or(0),
+            stream: request.is_some_and(|request| request.stream),
+        }
+    }
+
+    /// What is written before the call leaves.
+    pub(crate) fn intent(
+        &self,
+        call: &Call,
+        reservation: &Reservation,
+        destination: &Destination,
+    ) -> Intent {
+        Intent {
+            call: reservation.call,
+            at: reservation.at,
+            virtual_key: call.key.id.clone(),
+            environment: call.environment.name.clone(),
+            upstream_key: destination.key().cloned(),
+            route: self.route,
+            operation: self.operation.clone(),
+            model: self.model.clone(),
+            max_tokens: self.max_tokens,
+            stream: self.stream,
+            source: call.source,
+            reserved: reservation.cost,
+            accounts: reservation.accounts.clone(),
+        }
+    }
+}
+
+/// The journal's answer to an intent, still on its way.
+pub(crate) type Acknowledgement = oneshot::Receiver<Result<(), JournalFault>>;
+
+/// A call that was admitted; its intent is with the journal, but not yet known to be on record.
+/// It cannot leave: only [`Pending::recorded`] makes the permit that forwarding takes.
+pub(crate) struct Pending {
+    held: Option<(Permit, Acknowledgement)>,
+}
+
+impl Pending {
+    pub(crate) fn new(permit: Permit, acknowledgement: Acknowledgement) -> Pending {
+        Pending { held: Some((permit, acknowledgement)) }
+    }
+
+    /// Waits until the intent is on record.
+    ///
+    /// # Errors
+    /// [`Refusal::NotOnRecord`]; then nothing is held any more.
+    pub(crate) async fn recorded(mut self) -> Result<Permit, Refusal> {
+        let (_, acknowledgement) =
+            self.held.as_mut().expect("taken only here and when dropped, and this takes self");
+        let answer = acknowledgement.await;
+        let (permit, _) = self.held.take().expect("see above");
+        resolve(permit, answer)
+    }
+}
+
+/// Turns the journal's answer into the right to leave, or gives everything back.
+fn resolve(
+    permit: Permit,
+    answer: Result<Result<(), JournalFault>, oneshot::error::RecvError>,
+) -> Result<Permit, Refusal> {
+    match answer {
+        Ok(Ok(())) => return Ok(permit),
+        Ok(Err(fault)) => tracing::error!("a call was refused: {fault}"),
+        Err(_) => tracing::error!("a call was refused: the journal is gone"),
+    }
+    permit.forget();
+    Err(Refusal::NotOnRecord)
+}
+
+impl Drop for Pending {
+    /// The client left while the intent was being written. Whether it is on record must be known
+    /// before the end can be told, so this waits on beside; the permit then settles as not sent.
+    fn drop(&mut self) {
+        let Some((permit, acknowledgement)) = self.held.take() else { return };
+        permit.gateway().clone().aside(async move {
+            let _unsent = resolve(permit, acknowledgement.await);
+        });
+    }
+}

@@ -1,0 +1,183 @@
+//! Every no of the gateway as an answer to the client, in Anthropic's shape.
+//!
+//! A [`Refusal`] is a rule that said no; its text is core's. A [`Fault`] is something that broke,
+//! told apart by whose it is: the client's, upstream's, or ours.
+
+use bytes::Bytes;
+use chamberlain_core::admission::refusal::{Answer, Refusal};
+use chamberlain_core::anthropic::error::{ErrorType, error_body};
+use chamberlain_core::id::{CallId, EnvironmentName, UpstreamKeyId};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use crate::headers::{CALL, CODE, REQUEST_ID, SHOULD_RETRY, call_value};
+use crate::stream::AnswerBody;
+
+/// What broke on the way of a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// The client's: its body did not arrive in time.
+    BodyTimeout,
+    /// The client's: its body broke off.
+    BodyBroken,
+    /// Ours: the virtual key's environment is not configured any more.
+    NoEnvironment(EnvironmentName),
+    /// Ours: the environment has no upstream key.
+    NoUpstreamKey(EnvironmentName),
+    /// Ours: the upstream key is not open.
+    KeyNotOpen(UpstreamKeyId),
+    /// Ours: no mock is running for a test-mode key.
+    NoMock,
+    /// Upstream's: it does not take our key.
+    KeyRejected(EnvironmentName),
+    /// Upstream's: it could not be reached; nothing was sent.
+    Unreachable,
+    /// Upstream's: the connection broke before an answer began; what it did is unknown.
+    Lost,
+    /// Upstream's: no answer began in time; what it did is unknown.
+    NoAnswer {
+        /// How long it was waited for, milliseconds.
+        waited_ms: u64,
+    },
+    /// Ours, unforeseen.
+    Ours,
+}
+
+impl Fault {
+    /// What to tell the client.
+    pub(crate) fn answer(&self) -> Answer {
+        let (status, kind, code, should_retry) = self.class();
+        let message = self.message();
+        Answer { status, kind, code, message, retry_after_seconds: None, should_retry }
+    }
+
+    /// `should_retry` is what an SDK would do by itself with the same failure of Anthropic's,
+    /// except where only a person can help.
+    fn class(&self) -> (u16, ErrorType, &'static str, bool) {
+        use ErrorType as T;
+        match self {
+            Fault::BodyTimeout => (400, T::InvalidRequestError, "request_body_timeout", false),
+            Fault::BodyBroken => (400, T::InvalidRequestError, "request_body_broken", false),
+            Fault::NoEnvironment(_) => (503, T::ApiError, "no_environment", false),
+            Fault::NoUpstreamKey(_) => (503, T::ApiError, "no_upstream_key", false),
+            Fault::KeyNotOpen(_) => (503, T::ApiError, "upstream_key_not_open", false),
+            Fault::NoMock => (503, T::ApiError, "no_mock", false),
+            Fault::KeyRejected(_) => (502, T::ApiError, "upstream_key_rejected", false),
+            Fault::Unreachable => (502, T::ApiError, "upstream_unreachable", true),
+            Fault::Lost => (502, T::ApiError, "upstream_connection_lost", true),
+            Fault::NoAnswer { .. } => (504, T::TimeoutError, "upstream_timeout", true),
+            Fault::Ours => (500, T::ApiError, "internal", true),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Fault::BodyTimeout => "The request body did not arrive in time. Send it again, \
+                without long pauses inside the body."
+                .to_owned(),
+            Fault::BodyBroken => "The request body broke off before its end. Nothing was sent on; \
+                send the whole request again."
+                .to_owned(),
+            Fault::NoEnvironment(name) => format!(
+                "The environment {name} of this virtual key is not configured any more, so this \
+                 call was not sent. Your operator can restore it, or issue a key for another one."
+            ),
+            Fault::NoUpstreamKey(name) => format!(
+                "The environment {name} has no Anthropic key yet, so this call was not sent. Your \
+                 operator can add one with: chamberlain key add"
+            ),
+            Fault::KeyNotOpen(id) => format!(
+                "The upstream key {id} cannot be used right now, so this call was not sent. Your \
+                 operator should run: chamberlain doctor"
+            ),
+            Fault::NoMock => "This is a test-mode key and no mock is running, so this call was \
+                not sent. Your operator can start one with: chamberlain mock"
+                .to_owned(),
+            Fault::KeyRejected(name) => format!(
+                "Anthropic does not accept the key that Chamberlain holds for the environment \
+                 {name}. Your virtual key is fine; your operator has been told and must replace \
+                 the upstream key."
+            ),
+            Fault::Unreachable => "Chamberlain could not connect to Anthropic. Nothing was sent \
+                and nothing is charged; try again."
+                .to_owned(),
+            Fault::Lost => "The connection to Anthropic broke before an answer began. Whether the \
+                call was worked on is unknown, so it stays charged at its upper bound."
+                .to_owned(),
+            Fault::NoAnswer { waited_ms } => format!(
+                "Anthropic did not begin to answer within {waited_ms} ms. Whether the call was \
+                 worked on is unknown, so it stays charged at its upper bound. For long answers, \
+                 use streaming."
+            ),
+            Fault::Ours => "Chamberlain failed while it handled this call. Your operator will \
+                find the reason in its log under this request's id."
+                .to_owned(),
+        }
+    }
+}
+
+/// Why a call ended before it was answered by upstream.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Stop {
+    /// A rule said no.
+    Refused(Refusal),
+    /// Something broke.
+    Failed(Fault),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Failed(fault)
+    }
+}
+
+impl Stop {
+    /// What to tell the client.
+    pub(crate) fn answer(&self) -> Answer {
+        match self {
+            Stop::Refused(refusal) => refusal.answer(),
+            Stop::Failed(fault) => fault.answer(),
+        }
+    }
+}
+
+/// The `request-id` of our own answers. It cannot be mistaken for one of Anthropic's.
+pub(crate) fn own_request_id(call: CallId) -> String {
+    let call = call.to_string();
+    format!("req_chm_{}", call.trim_start_matches("call_"))
+}
+
+/// An answer of our own as a response.
+pub(crate) fn response(call: CallId, answer: &Answer) -> Response<AnswerBody> {
+    let request_id = own_request_id(call);
+    let body = error_body(answer.kind, &answer.message, Some(answer.code), &request_id);
+    let mut response = Response::new(AnswerBody::whole(Bytes::from(body)));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Ok(request_id) = HeaderValue::try_from(request_id) {
+        headers.insert(REQUEST_ID, request_id);
+    }
+    headers.insert(CALL, call_value(call));
+    headers.insert(CODE, HeaderValue::from_static(answer.code));
+    let should_retry = if answer.should_retry { "true" } else { "false" };
+    headers.insert(SHOULD_RETRY, HeaderValue::from_static(should_retry));
+    if let Some(seconds) = answer.retry_after_seconds {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// The answer to a probe: yes, somebody is here.
+pub(crate) fn here(call: CallId) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::whole(Bytes::new()));
+    response.headers_mut().insert(CALL, call_value(call));
+    response
+}

@@ -1,0 +1,371 @@
+//! Meter: the answer passes through untouched while its usage is read, and its end is settled.
+//!
+//! Truncation stays visible: when upstream breaks off, a stream gets an `error` event (if it
+//! stands between two events) and then the connection is broken off too, never ended cleanly.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chamberlain_core::admission::breaker::Health;
+use chamberlain_core::anthropic::error::{ErrorType, error_event};
+use chamberlain_core::anthropic::meter::{Meter, Metered};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+
+use crate::connect::Place;
+use crate::decide::Destination;
+use crate::ending::{End, Seen};
+use crate::gateway::Inner;
+use crate::headers::REQUEST_ID;
+use crate::permit::Permit;
+use crate::refuse::own_request_id;
+
+/// Longest JSON answer that is read for its usage.
+const JSON_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest error answer that is read for its type.
+const ERROR_BYTES_MAX: usize = 256 * 1024;
+/// Most bytes read of an answer whose client has left.
+const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Between our last words and breaking off, so that they are on the wire first.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// The answer broke off upstream.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the answer broke off upstream")]
+pub(crate) struct Truncated;
+
+/// The body of any answer of the gateway.
+pub(crate) enum AnswerBody {
+    /// Our own.
+    Whole(Full<Bytes>),
+    /// Upstream's.
+    Metered(Box<MeteredBody>),
+}
+
+impl AnswerBody {
+    pub(crate) fn whole(bytes: Bytes) -> AnswerBody {
+        AnswerBody::Whole(Full::new(bytes))
+    }
+
+    pub(crate) fn metered(flow: Flow) -> AnswerBody {
+        AnswerBody::Metered(Box::new(MeteredBody::new(flow)))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Truncated;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        match self.get_mut() {
+            AnswerBody::Whole(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|never| match never {})
+            }
+            AnswerBody::Metered(body) => body.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            AnswerBody::Whole(body) => body.is_end_stream(),
+            AnswerBody::Metered(body) => matches!(body.phase, Phase::Done),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            AnswerBody::Whole(body) => body.size_hint(),
+            AnswerBody::Metered(body) => body.size_hint(),
+        }
+    }
+}
+
+/// An answer of upstream on its way to the client.
+pub(crate) struct MeteredBody {
+    phase: Phase,
+}
+
+enum Phase {
+    Flowing(Flow),
+    /// The last words are on their way; then it breaks off.
+    Breaking(Pin<Box<Sleep>>),
+    Done,
+}
+
+impl MeteredBody {
+    fn new(flow: Flow) -> MeteredBody {
+        let mut body = MeteredBody { phase: Phase::Flowing(flow) };
+        body.end_if_over();
+        body
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        let flow = match &mut self.phase {
+            Phase::Flowing(flow) => flow,
+            Phase::Breaking(pause) => {
+                ready!(pause.as_mut().poll(cx));
+                return Poll::Ready(Some(Err(Truncated)));
+            }
+            Phase::Done => return Poll::Ready(None),
+        };
+        match ready!(flow.poll(cx)) {
+            Next::Frame(frame) => {
+                self.end_if_over();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Next::End if flow.may_end() => {
+                self.end(true);
+                Poll::Ready(None)
+            }
+            Next::End | Next::Cut => {
+                let words = flow.last_words();
+                self.end(false);
+                self.phase = Phase::Breaking(Box::pin(sleep(LAST_WORDS)));
+                match words {
+                    Some(words) => Poll::Ready(Some(Ok(Frame::data(words)))),
+                    None => Poll::Ready(Some(Err(Truncated))),
+                }
+            }
+        }
+    }
+
+    /// Settles as soon as the last byte is there: whoever writes an answer of known length does
+    /// not ask for what comes after it.
+    fn end_if_over(&mut self) {
+        if let Phase::Flowing(flow) = &self.phase
+            && flow.is_over()
+            && flow.may_end()
+        {
+            self.end(true);
+        }
+    }
+
+    fn end(&mut self, whole: bool) {
+        if let Phase::Flowing(flow) = std::mem::replace(&mut self.phase, Phase::Done) {
+            flow.end(whole, false);
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.phase {
+            Phase::Flowing(Flow { left_bytes: Some(left), .. }) => SizeHint::with_exact(*left),
+            Phase::Flowing(_) | Phase::Breaking(_) => SizeHint::default(),
+            Phase::Done => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for MeteredBody {
+    /// The client left. What it was sent before is paid for; the rest is read on to learn what
+    /// it costs, or cancelled when nothing may be drained.
+    fn drop(&mut self) {
+        let Phase::Flowing(flow) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
+        if flow.is_stream && flow.may_end() {
+            flow.end(true, false);
+            return;
+        }
+        let gateway = flow.gateway().clone();
+        let drain_ms = flow.permit.tale().call.snapshot.settings.drain_ms_max;
+        gateway.aside(drain(flow, Instant::now() + Duration::from_millis(drain_ms)));
+    }
+}
+
+/// Reads an answer on, for as long as allowed, after its client left.
+pub(crate) async fn drain(mut flow: Flow, deadline: Instant) {
+    let mut read = 0;
+    let whole = loop {
+        if flow.is_over() && flow.may_end() {
+            break true;
+        }
+        match timeout_at(deadline, poll_fn(|cx| flow.poll(cx))).await {
+            Ok(Next::Frame(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+            Ok(Next::End) => break flow.may_end(),
+            Ok(Next::Cut) | Err(_) => break false,
+        }
+        if read > DRAIN_BYTES_MAX {
+            break false;
+        }
+    };
+    flow.end(whole, true);
+}
+
+/// The next thing an answer brings.
+pub(crate) enum Next {
+    Frame(Frame<Bytes>),
+    End,
+    Cut,
+}
+
+/// An answer as it comes from upstream, with the meter beside it and the permit it will settle.
+pub(crate) struct Flow {
+    body: Incoming,
+    permit: Permit,
+    destination: Destination,
+    _place: Place,
+    meter: Option<Meter>,
+    is_stream: bool,
+    status: u16,
+    request_id: Option<String>,
+    /// Bytes to come, where upstream said how many.
+    left_bytes: Option<u64>,
+    /// The last two bytes passed on.
+    tail: [u8; 2],
+    idle_max: Duration,
+    idle: Pin<Box<Sleep>>,
+    heard_at: Instant,
+}
+
+impl Flow {
+    pub(crate) fn new(
+        permit: Permit,
+        destination: Destination,
+        place: Place,
+        response: Response<Incoming>,
+    ) -> Flow {
+        let (head, body) = response.into_parts();
+        let succeeded = head.status.is_success();
+        let is_stream = succeeded && is_event_stream(&head.headers);
+        let readable = !head.headers.contains_key(CONTENT_ENCODING);
+        let meter = readable.then(|| match (is_stream, succeeded) {
+            (true, _) => Meter::for_stream(),
+            (false, true) => Meter::for_json(JSON_BYTES_MAX),
+            (false, false) => Meter::for_json(ERROR_BYTES_MAX),
+        });
+        let idle_ms = permit.tale().call.snapshot.settings.idle_ms_max;
+        let idle_max = Duration::from_millis(idle_ms);
+        let heard_at = Instant::now();
+        Flow {
+            body,
+            permit,
+            destination,
+            _place: place,
+            meter,
+            is_stream,
+            status: head.status.as_u16(),
+            request_id: text(&head.headers, REQUEST_ID.as_str(), REQUEST_ID_CHARS_MAX),
+            left_bytes: text(&head.headers, CONTENT_LENGTH.as_str(), 20)
+                .and_then(|length| length.parse().ok()),
+            tail: *b"\n\n",
+            idle_max,
+            idle: Box::pin(sleep_until(heard_at + idle_max)),
+            heard_at,
+        }
+    }
+
+    pub(crate) fn gateway(&self) -> &Arc<Inner> {
+        self.permit.gateway()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    self.read(data);
+                }
+                self.heard_at = Instant::now();
+                Poll::Ready(Next::Frame(frame))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::warn!(call = %self.permit.tale().call.id, "an answer broke off: {error}");
+                Poll::Ready(Next::Cut)
+            }
+            Poll::Ready(None) => Poll::Ready(Next::End),
+            Poll::Pending => self.poll_idle(cx),
+        }
+    }
+
+    /// The timer is set once for many frames: when it rings it is set again if something was
+    /// heard in the meantime.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            ready!(self.idle.as_mut().poll(cx));
+            let due = self.heard_at + self.idle_max;
+            if Instant::now() >= due {
+                let settings = self.permit.tale().call.snapshot.settings.breaker;
+                self.gateway().report_health(&self.destination, settings, Health::Failure);
+                return Poll::Ready(Next::Cut);
+            }
+            self.idle.as_mut().reset(due);
+        }
+    }
+
+    fn read(&mut self, data: &[u8]) {
+        if let Some(meter) = &mut self.meter {
+            meter.push(data);
+        }
+        if let Some(left) = &mut self.left_bytes {
+            *left = left.saturating_sub(data.len() as u64);
+        }
+        match data {
+            [.., before, last] => self.tail = [*before, *last],
+            [last] => self.tail = [self.tail[1], *last],
+            [] => {}
+        }
+    }
+
+    /// True when no byte is to come.
+    fn is_over(&self) -> bool {
+        self.left_bytes == Some(0) || self.body.is_end_stream()
+    }
+
+    /// True when an end at this point is not a truncation.
+    fn may_end(&self) -> bool {
+        match &self.meter {
+            Some(meter) if self.is_stream => meter.saw_end(),
+            _ => self.left_bytes.is_none_or(|left| left == 0),
+        }
+    }
+
+    /// What a client of a broken stream is told, if it can be told: in the middle of an event it
+    /// would read our words as part of it.
+    fn last_words(&self) -> Option<Bytes> {
+        if !self.is_stream || self.tail != *b"\n\n" {
+            return None;
+        }
+        let own = || own_request_id(self.permit.tale().call.id);
+        let request_id = self.request_id.clone().unwrap_or_else(own);
+        let message = "The connection to Anthropic broke before the answer was complete.";
+        Some(Bytes::from(error_event(ErrorType::ApiError, message, &request_id)))
+    }
+
+    fn end(self, whole: bool, client_left: bool) {
+        let metered = self.meter.map(Meter::finish).unwrap_or_default();
+        let seen = seen(self.status, metered, whole);
+        let upstream_request_id = self.request_id;
+        let end = End { seen, client_left, status: self.status, upstream_request_id };
+        // The connection is let go before the money, so that a cancelled call is cancelled.
+        drop(self.body);
+        self.permit.settle(end);
+    }
+}
+
+fn seen(status: u16, metered: Metered, whole: bool) -> Seen {
+    if (200..300).contains(&status) {
+        return Seen::Answered { metered: Box::new(metered), whole };
+    }
+    Seen::Refused { status, by_api: metered.error_type.is_some() }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.trim_start().to_ascii_lowercase().starts_with("text/event-stream")
+    })
+}
+
+/// A header's text, if it has one of sensible length.
+fn text(headers: &HeaderMap, name: &str, chars_max: usize) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    (text.len() <= chars_max).then(|| text.to_owned())
+}
