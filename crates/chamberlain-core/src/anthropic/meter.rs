@@ -1,7 +1,21 @@
 //! From the bytes of an answer to what it used. Reads, never rewrites; a body it cannot read
 //! yields what was seen so far and `is_final == false`, never a broken stream.
+//!
+//! It does not guess: numbers are final only when upstream said all of them. A usage that cannot
+//! be read, or is in another vendor's words, is no usage rather than one of zero.
 
+mod stream;
+mod wire;
+
+use std::fmt;
+
+use self::stream::StreamMeter;
+use super::sse::Sse;
 use crate::usage::Usage;
+
+/// Longest event that is read. What has a price is far shorter; longer ones are results of server
+/// tools, which pass by unread.
+const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// What a [`Meter`] has seen.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -28,32 +42,76 @@ pub struct Metered {
 }
 
 /// Reads one answer.
-#[derive(Debug)]
-pub struct Meter {}
+pub struct Meter(Kind);
+
+enum Kind {
+    Stream(Box<Stream>),
+    Json { body: Vec<u8>, bytes_max: usize, too_long: bool },
+}
+
+struct Stream {
+    sse: Sse,
+    meter: StreamMeter,
+}
+
+impl fmt::Debug for Meter {
+    /// What passes through is the client's own, so none of it is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0 {
+            Kind::Stream(_) => "stream",
+            Kind::Json { .. } => "json",
+        };
+        f.debug_tuple("Meter").field(&kind).finish()
+    }
+}
 
 impl Meter {
     /// A meter for `text/event-stream`.
     pub fn for_stream() -> Meter {
-        unimplemented!("being written")
+        let sse = Sse::new(EVENT_BYTES_MAX);
+        Meter(Kind::Stream(Box::new(Stream { sse, meter: StreamMeter::default() })))
     }
 
     /// A meter for a JSON body. `bytes_max` bounds what it keeps; a longer body is not read.
-    pub fn for_json(_bytes_max: usize) -> Meter {
-        unimplemented!("being written")
+    pub fn for_json(bytes_max: usize) -> Meter {
+        Meter(Kind::Json { body: Vec::new(), bytes_max, too_long: false })
     }
 
     /// Takes the next bytes, split anywhere.
-    pub fn push(&mut self, _bytes: &[u8]) {
-        unimplemented!("being written")
+    pub fn push(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Kind::Stream(stream) => {
+                let Stream { sse, meter } = &mut **stream;
+                sse.push(bytes, |event| meter.event(event));
+            }
+            Kind::Json { body, bytes_max, too_long } => {
+                *too_long |= bytes.len() > *bytes_max - body.len();
+                if *too_long {
+                    *body = Vec::new();
+                } else {
+                    body.extend_from_slice(bytes);
+                }
+            }
+        }
     }
 
-    /// True once the answer's natural end was seen (`message_stop`, or an `error` event).
+    /// True once the answer's natural end was seen (`message_stop`, or an `error` event). The end
+    /// of a JSON answer is the end of its body, so there it is never true.
     pub fn saw_end(&self) -> bool {
-        unimplemented!("being written")
+        match &self.0 {
+            Kind::Stream(stream) => stream.meter.saw_end(),
+            Kind::Json { .. } => false,
+        }
     }
 
     /// What was seen. For JSON this parses the body, so it is called once, at the end.
     pub fn finish(self) -> Metered {
-        unimplemented!("being written")
+        match self.0 {
+            Kind::Stream(stream) => stream.meter.finish(),
+            Kind::Json { body, .. } => wire::body(&body),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;
