@@ -6,6 +6,7 @@ use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::admission::key::PREFIX as VIRTUAL_KEY;
+use crate::id::VirtualKeyId;
 
 /// What every credential that Anthropic hands out begins with.
 const ANTHROPIC_KEY: &str = "sk-ant-";
@@ -94,12 +95,11 @@ fn next_secret(text: &str) -> Option<(&str, &str, &str)> {
 
 /// How much of something key-shaped is not secret: the prefix, and a virtual key's public id.
 fn shown_chars(key: &str) -> usize {
-    const PUBLIC: usize = VIRTUAL_KEY.len() + 16 + "_".len();
     if key.starts_with(ANTHROPIC_KEY) {
         return ANTHROPIC_KEY.len();
     }
-    match key.as_bytes().get(PUBLIC - 1) {
-        Some(b'_') => PUBLIC,
+    match key[VIRTUAL_KEY.len()..].split_once('_') {
+        Some((id, _)) if VirtualKeyId::is_well_formed(id) => VIRTUAL_KEY.len() + id.len() + 1,
         _ => VIRTUAL_KEY.len(),
     }
 }
@@ -129,6 +129,9 @@ mod tests {
         let text = format!("a {} b \"{}\" c", real_key(), minted.text.expose());
         let expected = format!("a sk-ant-[redacted] b \"chm_{}_[redacted]\" c", minted.id);
         assert_eq!(redact(&text), expected);
+        // Anything else of ours, such as a master key, is all secret.
+        let master = format!("chm_master_{}", "aB3_-".repeat(8));
+        assert_eq!(redact(&master), "chm_[redacted]");
     }
 
     #[test]
