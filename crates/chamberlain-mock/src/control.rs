@@ -1,0 +1,88 @@
+//! The mock's own endpoints under `/mock/`: they look at the journal and reset what is kept.
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, header};
+use serde_json::json;
+
+use crate::delivery::Answer;
+use crate::journal::Entry;
+use crate::mock::State;
+use crate::query;
+
+/// Answers a request to `/mock/…`. They need no credential and are not in the journal.
+pub(crate) fn answer(
+    state: &State,
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+) -> Response<Answer> {
+    let rest = path.strip_prefix("/mock/").unwrap_or_default();
+    let mut steps = rest.split('/');
+    match (method.as_str(), steps.next(), steps.next(), steps.next(), steps.next()) {
+        ("GET", Some("journal"), None, ..) => list(state, query),
+        ("DELETE", Some("journal"), None, ..) => {
+            state.journal.clear();
+            reply(StatusCode::OK, JSON, b"{}\n".as_slice())
+        }
+        ("DELETE", Some("state"), None, ..) => {
+            state.forget();
+            reply(StatusCode::OK, JSON, b"{}\n".as_slice())
+        }
+        ("GET", Some("journal"), Some(n), None, _) => match entry(state, n) {
+            Some(entry) => reply(StatusCode::OK, JSON, crate::json::bytes(&entry)),
+            None => unknown(),
+        },
+        ("GET", Some("journal"), Some(n), Some("body"), None) => {
+            match entry(state, n).and_then(|entry| entry.body) {
+                Some(body) => reply(StatusCode::OK, "application/octet-stream", body),
+                None => unknown(),
+            }
+        }
+        _ => unknown(),
+    }
+}
+
+const JSON: &str = "application/json";
+
+fn entry(state: &State, n: &str) -> Option<Entry> {
+    state.journal.entry(n.parse().ok()?)
+}
+
+fn list(state: &State, query: Option<&str>) -> Response<Answer> {
+    let pairs = query::pairs(query);
+    let value =
+        |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let Ok(since) = value("since").unwrap_or("0").parse() else {
+        let wrong = json!({ "error": "since must be the number of an entry" });
+        return reply(StatusCode::BAD_REQUEST, JSON, crate::json::bytes(&wrong));
+    };
+    let entries = state.journal.since(since);
+    if value("format") != Some("lines") {
+        return reply(StatusCode::OK, JSON, crate::json::bytes(&entries));
+    }
+    let mut lines = Vec::new();
+    for entry in &entries {
+        lines.extend_from_slice(&crate::json::bytes(entry));
+        lines.push(b'\n');
+    }
+    reply(StatusCode::OK, "application/x-ndjson", lines)
+}
+
+fn unknown() -> Response<Answer> {
+    let hint = json!({ "error": "GET /mock/journal[?since=N][&format=lines], \
+        GET /mock/journal/{n}, GET /mock/journal/{n}/body (when bodies are kept), \
+        DELETE /mock/journal, DELETE /mock/state" });
+    reply(StatusCode::NOT_FOUND, JSON, crate::json::bytes(&hint))
+}
+
+fn reply(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Answer> {
+    let mut response = Response::new(Answer::whole(body, None));
+    *response.status_mut() = status;
+    let content_type = http::HeaderValue::from_static(content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
