@@ -1,11 +1,15 @@
 //! From the bytes of a request to the facts that policy and money need.
 
 mod block;
+mod place;
 mod reading;
+mod shape;
+mod tool;
 
 use std::net::IpAddr;
 
-use self::reading::{Place, Reading};
+use self::place::Place;
+use self::reading::Reading;
 use super::json::{self, JsonError};
 use crate::usage::Speed;
 

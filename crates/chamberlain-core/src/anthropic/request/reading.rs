@@ -1,13 +1,12 @@
-//! The map of a request body: which place leads to which, and what is noted there.
+//! What is noted at each place of a request body, and what it amounts to.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::block::{Block, Kind, SourceKind, Verdict};
-use super::{
-    CacheWrites, Capability, Fallback, Fallbacks, MalformedRequest, RequestFacts, ServerTool,
-    ServerToolKind, Thread,
-};
+use super::place::Place;
+use super::shape::{array_or_null, model, name, object, object_or_null, speed, text, whole, wrong};
+use super::tool::ToolDraft;
+use super::{CacheWrites, Capability, Fallback, Fallbacks, MalformedRequest, RequestFacts, Thread};
 use crate::anthropic::json::{Listener, Value, Wrong, quoted};
 use crate::usage::Speed;
 
@@ -17,188 +16,8 @@ const IMAGE_TOKENS_MAX: u64 = 4_784;
 const SHORT_CONTEXT_TOKENS: u64 = 200_000;
 /// Entries that `fallbacks` may have.
 const FALLBACKS_MAX: usize = 3;
-/// Longest name (of a model, a tool type, a region) that a request may have.
-const NAME_BYTES_MAX: usize = 256;
 /// So many unknown fields are named; more of them say nothing new.
 const UNKNOWN_FIELDS_NAMED: usize = 32;
-
-/// A place in the body that somebody reads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
-    /// Nobody reads what is here, beyond the rules of JSON.
-    Unread,
-    Body,
-    Model,
-    MaxTokens,
-    Stream,
-    Speed,
-    InferenceGeo,
-    ServiceTier,
-    Metadata,
-    EndUser,
-    Messages,
-    Message,
-    /// A text, blocks, or one block.
-    Content,
-    Block,
-    /// Whatever else stands in a block.
-    Attribute,
-    BlockType,
-    Source,
-    SourceType,
-    SourceData,
-    Citations,
-    CitationsEnabled,
-    CacheControl,
-    CacheTtl,
-    Tools,
-    Tool,
-    ToolType,
-    ToolMaxUses,
-    ToolMaxContentTokens,
-    ToolModel,
-    ToolMaxTokens,
-    /// `tool` of a block that changes the tool set in the middle of a conversation.
-    ToolChange,
-    Thinking,
-    ThinkingType,
-    OutputConfig,
-    OutputFormat,
-    TaskBudget,
-    Fallbacks,
-    Fallback,
-    FallbackModel,
-    FallbackMaxTokens,
-    FallbackSpeed,
-    Thread,
-    ThreadType,
-    Container,
-    ContainerId,
-    Skills,
-    Skill,
-    McpServers,
-    McpServer,
-    ContextManagement,
-    Edits,
-    Edit,
-    EditType,
-    Compaction,
-    /// A field that lets somebody else pay.
-    OtherPayer,
-}
-
-impl Place {
-    /// The fields of the body; `None` for one this version does not know.
-    fn of_field(name: &str) -> Option<Place> {
-        Some(match name {
-            "model" => Place::Model,
-            "max_tokens" => Place::MaxTokens,
-            "messages" => Place::Messages,
-            "system" => Place::Content,
-            "stream" => Place::Stream,
-            "tools" => Place::Tools,
-            "thinking" => Place::Thinking,
-            "output_config" => Place::OutputConfig,
-            "output_format" => Place::OutputFormat,
-            "speed" => Place::Speed,
-            "inference_geo" => Place::InferenceGeo,
-            "service_tier" => Place::ServiceTier,
-            "metadata" => Place::Metadata,
-            "cache_control" => Place::CacheControl,
-            "container" => Place::Container,
-            "context_management" => Place::ContextManagement,
-            "compaction" => Place::Compaction,
-            "mcp_servers" => Place::McpServers,
-            "fallbacks" => Place::Fallbacks,
-            "thread" => Place::Thread,
-            "fallback_credit_token" | "billing_policy" => Place::OtherPayer,
-            "tool_choice" | "stop_sequences" | "temperature" | "top_p" | "top_k"
-            | "diagnostics" => Place::Unread,
-            _ => return None,
-        })
-    }
-
-    fn of_block_member(key: &str) -> Place {
-        match key {
-            "type" => Place::BlockType,
-            "source" => Place::Source,
-            "content" => Place::Content,
-            "citations" => Place::Citations,
-            "cache_control" => Place::CacheControl,
-            "tool" => Place::ToolChange,
-            // The caller's own data, with names of the caller's choice.
-            "input" | "input_schema" => Place::Unread,
-            _ => Place::Attribute,
-        }
-    }
-
-    fn of_tool_member(key: &str) -> Place {
-        match key {
-            "type" => Place::ToolType,
-            "max_uses" => Place::ToolMaxUses,
-            "max_content_tokens" => Place::ToolMaxContentTokens,
-            "model" => Place::ToolModel,
-            "max_tokens" => Place::ToolMaxTokens,
-            // An advisor's own prompt may be cached too.
-            "cache_control" | "caching" => Place::CacheControl,
-            _ => Place::Unread,
-        }
-    }
-
-    fn of_fallback_member(key: &str) -> Place {
-        match key {
-            "model" => Place::FallbackModel,
-            "max_tokens" => Place::FallbackMaxTokens,
-            "speed" => Place::FallbackSpeed,
-            "thinking" => Place::Thinking,
-            "output_config" => Place::OutputConfig,
-            _ => Place::Unread,
-        }
-    }
-
-    /// The place under `key`, for objects whose members are the same wherever they stand.
-    fn member(self, key: &str) -> Place {
-        match (self, key) {
-            (Place::Block | Place::Content | Place::Attribute, key) => Place::of_block_member(key),
-            (Place::Tool, key) => Place::of_tool_member(key),
-            (Place::Fallback, key) => Place::of_fallback_member(key),
-            (Place::Message, "content") | (Place::Source, "content") => Place::Content,
-            (Place::Message, "cache_control") => Place::CacheControl,
-            (Place::Message, "output_config") => Place::OutputConfig,
-            (Place::Message, "role") => Place::Unread,
-            (Place::Message, _) => Place::Attribute,
-            (Place::Source, "type") => Place::SourceType,
-            (Place::Source, "data") => Place::SourceData,
-            (Place::Citations, "enabled") => Place::CitationsEnabled,
-            (Place::CacheControl, "ttl") => Place::CacheTtl,
-            (Place::ToolChange, "definition") => Place::Tool,
-            (Place::Metadata, "user_id") => Place::EndUser,
-            (Place::Thinking, "type") => Place::ThinkingType,
-            (Place::OutputConfig, "format") => Place::OutputFormat,
-            (Place::OutputConfig, "task_budget") => Place::TaskBudget,
-            (Place::Thread, "type") => Place::ThreadType,
-            (Place::Container, "id") => Place::ContainerId,
-            (Place::Container, "skills") => Place::Skills,
-            (Place::ContextManagement, "edits") => Place::Edits,
-            (Place::Edit, "type") => Place::EditType,
-            _ => Place::Unread,
-        }
-    }
-
-    fn element(self) -> Place {
-        match self {
-            Place::Messages => Place::Message,
-            Place::Content => Place::Block,
-            Place::Attribute => Place::Attribute,
-            Place::Tools => Place::Tool,
-            Place::Fallbacks => Place::Fallback,
-            Place::Skills => Place::Skill,
-            Place::McpServers => Place::McpServer,
-            Place::Edits => Place::Edit,
-            _ => Place::Unread,
-        }
-    }
-}
 
 /// The facts while the body passes.
 #[derive(Debug)]
@@ -213,85 +32,6 @@ pub(super) struct Reading {
     blocks: Vec<Block>,
     /// The tool that is being read.
     tool: ToolDraft,
-}
-
-#[derive(Default, Debug)]
-struct ToolDraft {
-    type_name: Option<String>,
-    max_uses: Option<u64>,
-    max_content_tokens: Option<u64>,
-    model: Option<String>,
-    max_tokens: Option<u64>,
-}
-
-fn wrong<T>(expected: impl Into<Cow<'static, str>>) -> Result<T, Wrong> {
-    Err(Wrong(expected.into()))
-}
-
-/// A whole number, or nothing.
-fn whole(value: Value<'_>) -> Result<Option<u64>, Wrong> {
-    match value {
-        Value::Whole(number) => Ok(Some(number)),
-        Value::Null => Ok(None),
-        _ => wrong("expected a whole number that is not negative"),
-    }
-}
-
-/// A name, or nothing. Names are kept and put on record, so they may not be of any length.
-fn name(value: Value<'_>) -> Result<Option<String>, Wrong> {
-    match text(value)? {
-        Some(name) if name.len() > NAME_BYTES_MAX => {
-            wrong(format!("expected a name of at most {NAME_BYTES_MAX} bytes"))
-        }
-        name => Ok(name.map(str::to_owned)),
-    }
-}
-
-/// A text, or nothing.
-fn text(value: Value<'_>) -> Result<Option<&str>, Wrong> {
-    match value {
-        Value::Text(text) => Ok(Some(text)),
-        Value::Null => Ok(None),
-        _ => wrong("expected a string"),
-    }
-}
-
-/// A model's name, or nothing.
-fn model(value: Value<'_>) -> Result<Option<String>, Wrong> {
-    match name(value)? {
-        Some(name) if name.is_empty() => wrong("expected the name of a model, not an empty string"),
-        name => Ok(name),
-    }
-}
-
-fn speed(value: Value<'_>) -> Result<Option<Speed>, Wrong> {
-    match text(value)? {
-        None => Ok(None),
-        Some("standard") => Ok(Some(Speed::Standard)),
-        Some("fast") => Ok(Some(Speed::Fast)),
-        Some(_) => wrong("expected \"standard\" or \"fast\""),
-    }
-}
-
-fn object_or_null(value: Value<'_>) -> Result<(), Wrong> {
-    match value {
-        Value::Object | Value::Null => Ok(()),
-        _ => wrong("expected an object"),
-    }
-}
-
-fn array_or_null(value: Value<'_>) -> Result<(), Wrong> {
-    match value {
-        Value::Array | Value::Null => Ok(()),
-        _ => wrong("expected an array"),
-    }
-}
-
-fn object(value: Value<'_>) -> Result<(), Wrong> {
-    match value {
-        Value::Object => Ok(()),
-        _ => wrong("expected an object"),
-    }
 }
 
 impl Reading {
@@ -584,64 +324,26 @@ impl Reading {
     /// Notes a value of a tool's declaration.
     fn note_tool(&mut self, place: Place, value: Value<'_>) -> Result<(), Wrong> {
         match place {
-            Place::Tools => array_or_null(value)?,
+            Place::Tools => array_or_null(value),
             Place::Tool => {
-                object(value)?;
                 self.tool = ToolDraft::default();
+                object(value)
             }
-            Place::ToolType => self.tool.type_name = name(value)?,
-            Place::ToolMaxUses => self.tool.max_uses = whole(value)?,
-            Place::ToolMaxContentTokens => self.tool.max_content_tokens = whole(value)?,
-            Place::ToolModel => self.tool.model = model(value)?,
-            Place::ToolMaxTokens => self.tool.max_tokens = whole(value)?,
-            _ => return self.note_outside(place, value),
+            Place::ToolType
+            | Place::ToolMaxUses
+            | Place::ToolMaxContentTokens
+            | Place::ToolModel
+            | Place::ToolMaxTokens => self.tool.note(place, value),
+            _ => self.note_outside(place, value),
         }
-        Ok(())
     }
 
     fn close_tool(&mut self) {
-        self.facts.plain = false;
-        let tool = std::mem::take(&mut self.tool);
-        let Some(type_name) = tool.type_name else {
-            self.uses(Capability::Tools);
-            return;
-        };
-        let Some((kind, capability)) = server_tool(&type_name) else {
-            self.uses(Capability::Tools);
-            return;
-        };
+        let (capability, server_tool) = std::mem::take(&mut self.tool).declared();
         self.uses(capability);
-        let ToolDraft { max_uses, max_content_tokens, model, max_tokens, .. } = tool;
-        self.facts.server_tools.push(ServerTool {
-            kind,
-            type_name,
-            max_uses,
-            max_content_tokens,
-            model,
-            max_tokens,
-        });
+        self.facts.server_tools.extend(server_tool);
+        self.facts.plain = false;
     }
-}
-
-/// Which server tool a `type` names; `None` for the tools that the client runs itself.
-fn server_tool(type_name: &str) -> Option<(ServerToolKind, Capability)> {
-    const CLIENT: [&str; 5] = ["bash_", "text_editor_", "memory_", "computer_", "browser_"];
-    const SERVER: [(&str, ServerToolKind, Capability); 6] = [
-        ("web_search_", ServerToolKind::WebSearch, Capability::WebSearch),
-        ("web_fetch_", ServerToolKind::WebFetch, Capability::WebFetch),
-        ("code_execution_", ServerToolKind::CodeExecution, Capability::CodeExecution),
-        ("tool_search_tool_", ServerToolKind::ToolSearch, Capability::ToolSearch),
-        ("advisor_", ServerToolKind::Advisor, Capability::Advisor),
-        ("mcp_toolset", ServerToolKind::McpToolset, Capability::Mcp),
-    ];
-    if type_name == "custom" || CLIENT.iter().any(|prefix| type_name.starts_with(prefix)) {
-        return None;
-    }
-    let known = SERVER.iter().find(|(prefix, ..)| type_name.starts_with(prefix));
-    Some(known.map_or(
-        (ServerToolKind::Unknown, Capability::UnknownServerTool),
-        |&(_, kind, capability)| (kind, capability),
-    ))
 }
 
 impl Listener for Reading {
