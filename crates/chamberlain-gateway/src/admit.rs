@@ -265,12 +265,11 @@ impl Inner {
                 hall.leasing.remove(account);
             }
             match &answer {
-                Ok(Ok(grants)) => hall.gate.grant(grants),
-                Ok(Err(fault)) => tracing::error!("no lease: {fault}"),
-                Err(_) => tracing::error!("no lease: the journal is gone"),
+                Ok(grants) => hall.gate.grant(grants),
+                Err(fault) => tracing::error!("no lease: {fault}"),
             }
             drop(hall);
-            told.send_replace(Some(matches!(answer, Ok(Ok(_)))));
+            told.send_replace(Some(answer.is_ok()));
             gateway.changed.notify_waiters();
         });
         leasing

@@ -1,13 +1,18 @@
 //! The port through which the gateway puts things on record.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
 use chamberlain_core::record::{Intent, Notice, Settlement};
-use tokio::sync::oneshot;
 
 /// Why something could not be put on record. The call is then refused.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the record could not be written: {0}")]
 pub struct JournalFault(pub String);
+
+/// What the journal says in time. What was asked is in its queue already when this is returned.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JournalFault>> + Send>>;
 
 /// Whoever keeps the record. No method waits: each puts its argument in a queue, in order, and
 /// answers through a channel where an answer is needed. The order of calls is the order of the
@@ -15,17 +20,14 @@ pub struct JournalFault(pub String);
 pub trait Journal: Send + Sync + 'static {
     /// Records an intent. The call may leave when the answer is `Ok`: the intent then survives a
     /// process kill.
-    fn intend(&self, intent: Intent) -> oneshot::Receiver<Result<(), JournalFault>>;
+    fn intend(&self, intent: Intent) -> Answer<()>;
 
     /// Records how a call ended. Cannot fail: what cannot be written yet is kept and written
     /// before anything later.
     fn settle(&self, settlement: Settlement);
 
     /// Makes leases durable (they survive a power loss when the answer is `Ok`).
-    fn lease(
-        &self,
-        wanted: Vec<LeaseWanted>,
-    ) -> oneshot::Receiver<Result<Vec<Grant>, JournalFault>>;
+    fn lease(&self, wanted: Vec<LeaseWanted>) -> Answer<Vec<Grant>>;
 
     /// Records a notice, best effort: under a flood notices are counted instead of kept.
     fn note(&self, notice: Notice);

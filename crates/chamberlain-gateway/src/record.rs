@@ -4,11 +4,10 @@ use chamberlain_core::admission::gate::Reservation;
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::anthropic::request::RequestFacts;
 use chamberlain_core::record::{Intent, Route};
-use tokio::sync::oneshot;
 
 use crate::decide::Destination;
 use crate::identify::Call;
-use crate::journal::JournalFault;
+use crate::journal::{Answer, JournalFault};
 use crate::permit::Permit;
 
 /// What a call is, as the record tells it.
@@ -68,7 +67,7 @@ impl Subject {
 }
 
 /// The journal's answer to an intent, still on its way.
-pub(crate) type Acknowledgement = oneshot::Receiver<Result<(), JournalFault>>;
+pub(crate) type Acknowledgement = Answer<()>;
 
 /// A call that was admitted; its intent is with the journal, but not yet known to be on record.
 /// It cannot leave: only [`Pending::recorded`] makes the permit that forwarding takes.
@@ -95,15 +94,9 @@ impl Pending {
 }
 
 /// Turns the journal's answer into the right to leave, or gives everything back.
-fn resolve(
-    permit: Permit,
-    answer: Result<Result<(), JournalFault>, oneshot::error::RecvError>,
-) -> Result<Permit, Refusal> {
-    match answer {
-        Ok(Ok(())) => return Ok(permit),
-        Ok(Err(fault)) => tracing::error!("a call was refused: {fault}"),
-        Err(_) => tracing::error!("a call was refused: the journal is gone"),
-    }
+fn resolve(permit: Permit, answer: Result<(), JournalFault>) -> Result<Permit, Refusal> {
+    let Err(fault) = answer else { return Ok(permit) };
+    tracing::error!("a call was refused: {fault}");
     permit.forget();
     Err(Refusal::NotOnRecord)
 }
