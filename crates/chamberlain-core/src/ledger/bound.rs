@@ -1,9 +1,38 @@
 //! What a call may cost at most, before it is made.
+//!
+//! The bound is proved from the request alone: how many times a model can sample for it, how long
+//! each prompt and each answer can be, and the dearest price each of those tokens can have. What
+//! has no such limit is refused, naming the field. Where Anthropic's documents leave a question
+//! open, the dearer reading is taken:
+//!
+//! | In the request | Reading |
+//! |---|---|
+//! | a prompt that is all in the body | no more tokens than bytes, plus images and framing |
+//! | anything read from elsewhere, server tools, MCP, a continued thread, an unknown field | a full context window |
+//! | server tools, MCP | ten samplings, and one for each use of an advisor; prompts written to the cache |
+//! | `max_tokens` | for each sampling, as asked |
+//! | compaction | one more sampling before each, as long as the model can answer |
+//! | `fallbacks` | every model tried in full at the dearest prices of all, each reading what the one before had written; `"default"` refused |
+//! | an advisor | `max_uses` full windows at its own prices; refused without |
+//! | web search | `max_uses` fees for each model tried; refused without |
+//! | code execution | its hours are in no answer, so refused unless a web tool makes them free |
+//! | `speed`, `inference_geo` | the dearer of what was asked and what it may fall back to |
+//! | `service_tier` | list prices; a priority contract is not known here |
 
-use super::price::PriceBook;
+use super::price::{PriceBook, Unpriced};
 use crate::anthropic::request::{RequestFacts, Thread};
 use crate::money::Money;
 use crate::time::Timestamp;
+
+mod call;
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+use call::Call;
+use tools::web_search_fees;
 
 /// The most tokens one image has, on any model.
 const TOKENS_PER_IMAGE: u64 = 4_784;
@@ -37,7 +66,8 @@ pub struct Bound {
     pub input_tokens: u64,
     /// Output tokens of the whole call, at the most.
     pub output_tokens: u64,
-    /// The part of `cost` that one `max_tokens` token stands for, for saying what would fit.
+    /// What one token less in `max_tokens` takes off `cost` at the least, for saying what would
+    /// fit; nothing when that alone would not help.
     pub cost_per_output_token: Money,
     /// True when `count_tokens` could make it smaller.
     pub refinable: bool,
@@ -83,10 +113,50 @@ fn prompt_is_in_body(facts: &RequestFacts) -> bool {
         && facts.unknown_fields.is_empty()
 }
 
-/// Bounds the cost of a request.
+/// Bounds the cost of a message request. (`count_tokens` is free and needs no bound.)
 ///
 /// # Errors
 /// [`NoBound`], naming the field that cannot be bounded.
-pub fn bound(_: &RequestFacts, _: &PriceBook, _: BoundContext) -> Result<Bound, NoBound> {
-    unimplemented!("being written")
+pub fn bound(
+    facts: &RequestFacts,
+    prices: &PriceBook,
+    context: BoundContext,
+) -> Result<Bound, NoBound> {
+    let call = Call::read(facts, prices, context)?;
+    let samplings = call.attempts.checked_mul(call.samplings + call.compactions);
+    let executor_input = samplings.and_then(|count| count.checked_mul(call.prompt));
+    let executor_input = executor_input.ok_or(Unpriced::Overflow)?;
+    let executor_output = call.executor_output().ok_or(Unpriced::Overflow)?;
+    let rates = call.executor_rates(call.samplings.saturating_mul(call.prompt))?;
+    let executor = spend(executor_input, call.prompt_rate(rates), executor_output, rates.output)?;
+    let advice = call.advice()?;
+    let searches = web_search_fees(facts, call.attempts, prices)?;
+    let cost = [executor, advice.cost, searches]
+        .iter()
+        .try_fold(Money::ZERO, |sum, part| sum.checked_add(*part))
+        // Ledger rows are 64 bits wide.
+        .filter(|cost| i64::try_from(cost.pico()).is_ok())
+        .ok_or(Unpriced::Overflow)?;
+    Ok(Bound {
+        cost,
+        prompt_tokens: call.prompt,
+        input_tokens: executor_input.saturating_add(advice.input_tokens),
+        output_tokens: executor_output.saturating_add(advice.output_tokens),
+        cost_per_output_token: call.cost_per_output_token(rates),
+        refinable: call.can_count() && context.counted_prompt.is_none(),
+    })
+}
+
+fn unbounded(field: &str, reason: impl Into<String>) -> NoBound {
+    NoBound::Unbounded { field: field.to_owned(), reason: reason.into() }
+}
+
+fn spend(input: u64, input_rate: u64, output: u64, output_rate: u64) -> Result<Money, Unpriced> {
+    let prompt = i128::from(input).checked_mul(i128::from(input_rate));
+    let answer = i128::from(output).checked_mul(i128::from(output_rate));
+    prompt
+        .zip(answer)
+        .and_then(|(prompt, answer)| prompt.checked_add(answer))
+        .map(Money::from_pico)
+        .ok_or(Unpriced::Overflow)
 }

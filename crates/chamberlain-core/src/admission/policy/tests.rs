@@ -245,7 +245,11 @@ fn a_prompt_above_200_000_tokens_is_long_whatever_it_says() {
     assert!(!long(bytes(199_000)), "199,000 bytes and 1,000 of framing are 200,000");
     assert!(long(bytes(199_001)));
     assert!(long(RequestFacts { prompt_is_elsewhere: true, ..bytes(10) }));
-    let small_window = RequestFacts { prompt_bytes: 900_000, ..request("claude-haiku-4-5") };
+    let small_window = RequestFacts {
+        prompt_bytes: 900_000,
+        capabilities: vec![Capability::LongContext],
+        ..request("claude-haiku-4-5")
+    };
     assert!(!long(small_window), "the window itself is 200,000");
 }
 
