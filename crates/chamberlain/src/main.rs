@@ -1,2 +1,5 @@
-//! The binary.
+//! The binary: command line, configuration, wiring. It knows everybody and holds no rule.
+
+mod config;
+
 fn main() {}

@@ -1,0 +1,288 @@
+//! The second stage: what the values mean together.
+//!
+//! Here shapes become core types, and values that contradict one another are found. What only
+//! deserves a look (a pinned model that retires, a listener open to the network) is a warning.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chamberlain_control::settings::{
+    CAPABILITIES_DENIED, CheckpointSettings, EnvironmentSettings, Retention, Settings, Sources,
+};
+use chamberlain_core::admission::policy::Policy;
+use chamberlain_core::id::EnvironmentName;
+use chamberlain_core::ledger::price::PriceBook;
+use chamberlain_core::money::Money;
+use chamberlain_core::snapshot::{
+    BreakerSettings, Budgets, GatewaySettings, Limits, RetrySettings,
+};
+use chamberlain_core::time::Timestamp;
+
+use super::keys;
+use super::mistake::{Mistake, Place};
+use super::typed::{Source, Typed};
+use super::value::Value;
+use super::{advice, value};
+
+/// Everything configured.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The data folder, when somebody wrote one.
+    pub(crate) data: Option<PathBuf>,
+    /// Level of logs.
+    pub(crate) log: String,
+    /// Form of logs: `auto`, `pretty`, `json`.
+    pub(crate) log_format: String,
+    /// Where clients call, `HOST:PORT`.
+    pub(crate) listen: String,
+    /// Where the console is, `HOST:PORT`.
+    pub(crate) console: String,
+    /// How long calls may go on after a first signal.
+    pub(crate) stop_grace_ms: u64,
+    /// Where calls go.
+    pub(crate) upstream_url: String,
+    /// True when somebody wrote where calls go.
+    pub(crate) upstream_is_written: bool,
+    /// What the control plane and the gateway need.
+    pub(crate) settings: Settings,
+}
+
+/// Resolves what was written; also says what is wrong or strange about it, as of `now`.
+pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
+    let read = Reader { typed };
+    let mut mistakes = Vec::new();
+    let prices = read.prices(&mut mistakes);
+    let settings = Settings {
+        organization: read.budgets("organization"),
+        environments: environments_in_order(typed).iter().map(|name| read.environment(name)).collect(),
+        gateway: read.gateway(),
+        thresholds_percent: read.percents("thresholds_percent"),
+        retention: Retention {
+            calls_days: read.small("retention.calls"),
+            call_audit_days: read.small("retention.call_audit"),
+            audit_days: read.small("retention.audit"),
+        },
+        timezone: read.text("timezone"),
+        prices: Arc::new(prices),
+        checkpoint: CheckpointSettings {
+            interval_s: read.number("checkpoint.interval").div_ceil(1_000),
+            records: read.number("checkpoint.records"),
+            anchor_file: read.path("checkpoint.anchor_file"),
+        },
+        sources: read.sources(),
+    };
+    let config = Config {
+        data: read.path("data"),
+        log: read.text("log"),
+        log_format: read.text("log_format"),
+        listen: read.text("server.listen"),
+        console: read.text("server.console"),
+        stop_grace_ms: read.number("server.stop_grace"),
+        upstream_url: read.text("upstream.url"),
+        upstream_is_written: typed.place("upstream.url").is_some(),
+        settings,
+    };
+    contradictions(&config, typed, &mut mistakes);
+    advice::look_at(&config, typed, now, &mut mistakes);
+    (config, mistakes)
+}
+
+/// The three of the house first, then others by name.
+fn environments_in_order(typed: &Typed) -> Vec<String> {
+    let others = typed.environments().filter(|name| !keys::ENVIRONMENTS.contains(name));
+    keys::ENVIRONMENTS.iter().copied().chain(others).map(str::to_owned).collect()
+}
+
+/// Errors that no single value shows.
+fn contradictions(config: &Config, typed: &Typed, mistakes: &mut Vec<Mistake>) {
+    if config.listen == config.console && !config.listen.ends_with(":0") {
+        mistakes.push(Mistake::error(
+            typed.place("server.console").or_else(|| typed.place("server.listen")),
+            format!("calls and console cannot both be served at {}", config.listen),
+            "give `console` another port",
+        ));
+    }
+    let retry = config.settings.gateway.retry;
+    if retry.initial_delay_ms > retry.delay_max_ms {
+        mistakes.push(Mistake::error(
+            typed.place("retry.initial_delay").or_else(|| typed.place("retry.delay_max")),
+            format!(
+                "the first delay ({}) is longer than the longest ({})",
+                value::duration_text(retry.initial_delay_ms),
+                value::duration_text(retry.delay_max_ms)
+            ),
+            "lower `initial_delay` or raise `delay_max`",
+        ));
+    }
+}
+
+/// Reads values by path. Every path is in the table of keys, so every value is there.
+struct Reader<'a> {
+    typed: &'a Typed,
+}
+
+impl Reader<'_> {
+    fn value(&self, path: &str) -> &Value {
+        let written = self.typed.written(path);
+        &written.expect("every path read here is in the table of keys").value
+    }
+
+    fn text(&self, path: &str) -> String {
+        match self.value(path) {
+            Value::Text(text) => text.clone(),
+            _ => String::new(),
+        }
+    }
+
+    fn path(&self, path: &str) -> Option<PathBuf> {
+        match self.value(path) {
+            Value::Text(text) => Some(PathBuf::from(text)),
+            _ => None,
+        }
+    }
+
+    fn flag(&self, path: &str) -> bool {
+        matches!(self.value(path), Value::Flag(true))
+    }
+
+    fn optional(&self, path: &str) -> Option<u64> {
+        match self.value(path) {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    fn number(&self, path: &str) -> u64 {
+        self.optional(path).unwrap_or_default()
+    }
+
+    /// A number whose kind keeps it small.
+    fn small(&self, path: &str) -> u32 {
+        u32::try_from(self.number(path)).unwrap_or(u32::MAX)
+    }
+
+    fn size(&self, path: &str) -> usize {
+        usize::try_from(self.number(path)).unwrap_or(usize::MAX)
+    }
+
+    fn money(&self, path: &str) -> Option<Money> {
+        match self.value(path) {
+            Value::Money(money) => Some(*money),
+            _ => None,
+        }
+    }
+
+    fn texts(&self, path: &str) -> Vec<String> {
+        match self.value(path) {
+            Value::Texts(list) => list.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn percents(&self, path: &str) -> Vec<u32> {
+        match self.value(path) {
+            Value::Numbers(list) => list.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn networks(&self, path: &str) -> Vec<ipnet::IpNet> {
+        match self.value(path) {
+            Value::Networks(list) => list.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn budgets(&self, scope: &str) -> Budgets {
+        Budgets {
+            daily: self.money(&format!("{scope}.budgets.daily")),
+            monthly: self.money(&format!("{scope}.budgets.monthly")),
+        }
+    }
+
+    fn environment(&self, name: &str) -> EnvironmentSettings {
+        let of = |leaf: &str| format!("environments.{name}.{leaf}");
+        let capabilities = |leaf: &str| match self.value(&of(leaf)) {
+            Value::Capabilities(list) => Some(list.clone()),
+            _ => None,
+        };
+        EnvironmentSettings {
+            name: EnvironmentName::new(name),
+            policy: Policy {
+                models_allow: self.texts(&of("policy.models_allow")),
+                models_deny: self.texts(&of("policy.models_deny")),
+                operations_allow: self.texts(&of("policy.operations_allow")),
+                operations_deny: self.texts(&of("policy.operations_deny")),
+                capabilities_deny: capabilities("policy.capabilities_deny")
+                    .unwrap_or_else(|| CAPABILITIES_DENIED.to_vec()),
+                capabilities_allow: capabilities("policy.capabilities_allow"),
+                max_tokens: self.optional(&of("policy.max_tokens")),
+                networks_allow: self.networks(&of("policy.networks_allow")),
+            },
+            budgets: self.budgets(&format!("environments.{name}")),
+            pause_on_exceed: self.flag(&of("pause_on_exceed")),
+            limits: Limits {
+                requests_per_minute: self.optional(&of("limits.requests_per_minute")),
+                input_tokens_per_minute: self.optional(&of("limits.input_tokens_per_minute")),
+                output_tokens_per_minute: self.optional(&of("limits.output_tokens_per_minute")),
+                concurrency: self.optional(&of("limits.concurrency")),
+            },
+            rotation_interval_days: self.small(&of("rotation_interval")),
+        }
+    }
+
+    fn gateway(&self) -> GatewaySettings {
+        GatewaySettings {
+            trusted_proxies: self.networks("server.trusted_proxies"),
+            request_body_bytes_max: self.size("server.request_body_max"),
+            json_depth_max: self.size("server.json_depth_max"),
+            bodies_in_flight_bytes_max: self.size("server.bodies_in_flight_max"),
+            waiting_calls_max: self.size("queue.calls_max"),
+            wait_ms_max: self.number("queue.wait_max"),
+            connect_ms_max: self.number("upstream.connect_timeout"),
+            first_byte_ms_max: self.number("upstream.first_byte_timeout"),
+            idle_ms_max: self.number("upstream.idle_timeout"),
+            drain_ms_max: self.number("upstream.drain_timeout"),
+            forward_rate_limit_headers: self.flag("upstream.forward_rate_limit_headers"),
+            assume_us_geo: self.flag("upstream.assume_us_geo"),
+            forward_billing_headers: self.flag("upstream.forward_billing_headers"),
+            retry: RetrySettings {
+                retries_max: self.small("retry.retries_max"),
+                initial_delay_ms: self.number("retry.initial_delay"),
+                delay_max_ms: self.number("retry.delay_max"),
+                budget_percent: self.small("retry.budget_percent"),
+            },
+            breaker: BreakerSettings {
+                failure_threshold: self.small("breaker.failure_threshold"),
+                reset_timeout_ms: self.number("breaker.reset_timeout"),
+                success_threshold: self.small("breaker.success_threshold"),
+            },
+        }
+    }
+
+    fn prices(&self, mistakes: &mut Vec<Mistake>) -> PriceBook {
+        let rows = match self.value("prices") {
+            Value::Prices(rows) => rows.clone(),
+            _ => Vec::new(),
+        };
+        PriceBook::builtin().with_overrides(rows).unwrap_or_else(|error| {
+            let place = self.typed.place("prices");
+            mistakes.push(Mistake::error(place, error.to_string(), "mend or remove that row"));
+            PriceBook::builtin()
+        })
+    }
+
+    fn sources(&self) -> Sources {
+        let mut sources = Sources::default();
+        for (path, _, written) in self.typed.all() {
+            if let Source::Written(place) = &written.source {
+                let text = match place {
+                    Place::File { path, line, .. } => format!("{path}:{line}"),
+                    other => other.to_string(),
+                };
+                sources.0.insert(path, text);
+            }
+        }
+        sources
+    }
+}

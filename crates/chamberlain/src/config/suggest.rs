@@ -1,0 +1,49 @@
+//! "Did you mean": the nearest known word to a mistyped one.
+
+/// The nearest of `known` to `typed`, when it is near enough to be a slip.
+pub(crate) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let reach = (typed.len() / 3).max(1);
+    known
+        .map(|word| (distance(&normal(typed), &normal(word)), word))
+        .filter(|(distance, _)| *distance <= reach)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+fn normal(word: &str) -> Vec<char> {
+    word.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// Edit distance with swapped neighbours counted once.
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut before_last = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, right) in b.iter().enumerate() {
+            let replaced = last[j] + usize::from(left != right);
+            let mut best = replaced.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i - 1] == *right && *left == b[j - 1] {
+                let swapped: &Vec<usize> = &before_last;
+                best = best.min(swapped[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before_last = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_slips_and_nothing_else() {
+        let known = ["listen", "console", "trusted_proxies"];
+        assert_eq!(nearest("listn", known.into_iter()), Some("listen"));
+        assert_eq!(nearest("lisetn", known.into_iter()), Some("listen"));
+        assert_eq!(nearest("trusted-proxies", known.into_iter()), Some("trusted_proxies"));
+        assert_eq!(nearest("tls", known.into_iter()), None);
+    }
+}

@@ -1,0 +1,600 @@
+//! What a configuration value can be, and how it is read from a file or from the environment.
+//!
+//! A [`Kind`] is the whole knowledge about a shape: what it accepts, how it is written, and what
+//! to tell somebody who wrote something else. It refuses to guess units.
+
+use std::net::ToSocketAddrs;
+use std::ops::Range;
+
+use chamberlain_core::anthropic::request::Capability;
+use chamberlain_core::ledger::price::PriceOverride;
+use chamberlain_core::money::Money;
+use chamberlain_core::time::Calendar;
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::{DeValue, ValueDeserializer};
+
+use super::suggest;
+
+/// The shape of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The format version; only 1 exists.
+    Version,
+    /// A path to a folder.
+    Folder,
+    /// A path to a file, or `"off"`.
+    OptionalFile,
+    /// Own price rows.
+    Prices,
+    /// Whole days, within bounds.
+    Days(u64, u64),
+    /// One word out of a few.
+    OneOf(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
+    /// A whole number within bounds.
+    Count(u64, u64),
+    /// A whole number above zero, or `"off"`.
+    OptionalCount,
+    /// A length of time with its unit, in milliseconds, within bounds.
+    Duration(u64, u64),
+    /// A size with its unit, in bytes, within bounds.
+    Size(u64, u64),
+    /// An amount with its currency, or `"off"`.
+    OptionalMoney,
+    /// `HOST:PORT`.
+    Address,
+    /// `http://…` or `https://…` without path, query or password.
+    Url,
+    /// Networks in CIDR form.
+    Networks,
+    /// Model ids, with `*` as a wildcard.
+    Globs,
+    /// Names of operations.
+    Names,
+    /// Capabilities by name, or `"all"`.
+    Capabilities,
+    /// Ascending whole percents between 1 and 100.
+    Percents,
+    /// An IANA time zone.
+    Zone,
+}
+
+/// A value that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// `"off"` or `"all"`: no restriction of that kind; or nothing written.
+    Nothing,
+    /// Text of any kind.
+    Text(String),
+    /// True or false.
+    Flag(bool),
+    /// A number: count, milliseconds or bytes.
+    Number(u64),
+    /// Money.
+    Money(Money),
+    /// Networks.
+    Networks(Vec<IpNet>),
+    /// Several texts.
+    Texts(Vec<String>),
+    /// Capabilities.
+    Capabilities(Vec<Capability>),
+    /// Several numbers.
+    Numbers(Vec<u32>),
+    /// Own price rows.
+    Prices(Vec<PriceOverride>),
+}
+
+/// Why a value was not taken: what is wrong, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// What is wrong.
+    pub(crate) what: String,
+    /// What to write instead.
+    pub(crate) fix: String,
+}
+
+fn wrong<T>(what: impl Into<String>, fix: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { what: what.into(), fix: fix.into() })
+}
+
+const SECOND_MS: u64 = 1_000;
+const DAY_MS: u64 = 86_400 * SECOND_MS;
+const TIME_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", SECOND_MS),
+    ("m", 60 * SECOND_MS),
+    ("h", 3_600 * SECOND_MS),
+    ("d", DAY_MS),
+];
+const SIZE_UNITS: [(&str, u64); 7] = [
+    ("B", 1),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+];
+
+impl Kind {
+    /// What is expected, as the end of the sentence "expected …".
+    pub(crate) fn expects(self) -> String {
+        match self {
+            Kind::Version => "the number 1".to_owned(),
+            Kind::Folder => "a path in quotes".to_owned(),
+            Kind::OptionalFile => "a path in quotes, or \"off\"".to_owned(),
+            Kind::Prices => "[[prices]] tables".to_owned(),
+            Kind::Days(..) => "whole days like \"90d\"".to_owned(),
+            Kind::OneOf(words) => format!("one of {}", quoted(words)),
+            Kind::Flag => "true or false".to_owned(),
+            Kind::Count(min, max) => format!("a whole number from {min} to {max}"),
+            Kind::OptionalCount => "a whole number above zero, or \"off\"".to_owned(),
+            Kind::Duration(..) => "a duration like \"30s\", \"5m\" or \"1h30m\"".to_owned(),
+            Kind::Size(..) => "a size like \"32MiB\" or \"512KiB\"".to_owned(),
+            Kind::OptionalMoney => "an amount like \"25.00 USD\", or \"off\"".to_owned(),
+            Kind::Address => "an address and port like \"127.0.0.1:8787\"".to_owned(),
+            Kind::Url => "an address like \"https://api.anthropic.com\"".to_owned(),
+            Kind::Networks => "a list of networks like [\"10.0.1.0/24\"]".to_owned(),
+            Kind::Globs => "a list of model ids like [\"claude-haiku-*\"]".to_owned(),
+            Kind::Names => "a list of names like [\"executive_summary\"]".to_owned(),
+            Kind::Capabilities => {
+                "a list of capabilities like [\"images\", \"tools\"]".to_owned()
+            }
+            Kind::Percents => "a list of rising percents like [75, 90, 100]".to_owned(),
+            Kind::Zone => "a time zone like \"UTC\" or \"Europe/Zurich\"".to_owned(),
+        }
+    }
+
+    /// Reads a TOML value. Price rows are read by [`read_price_row`].
+    pub(crate) fn read_toml(self, value: &DeValue<'_>) -> Result<Value, Wrong> {
+        match (self, value) {
+            (Kind::Prices, DeValue::Array(items)) if items.is_empty() => {
+                Ok(Value::Prices(Vec::new()))
+            }
+            (_, DeValue::String(text)) if !self.is_list() => self.read_word(text),
+            (Kind::Capabilities, DeValue::String(text)) => self.read_text(text),
+            (Kind::Flag, DeValue::Boolean(flag)) => Ok(Value::Flag(*flag)),
+            (Kind::Version | Kind::Count(..) | Kind::OptionalCount, DeValue::Integer(number)) => {
+                let digits = if number.radix() == 10 { number.as_str() } else { "" };
+                self.read_number(&digits.replace('_', ""))
+            }
+            (Kind::OptionalMoney, DeValue::Integer(number)) => wrong(
+                "money is written with its currency, as text",
+                format!("write \"{}.00 USD\"", number.as_str()),
+            ),
+            (Kind::OptionalMoney, DeValue::Float(number)) => wrong(
+                "money is written with its currency, as text (a float is not exact)",
+                match number.as_str().parse::<Money>() {
+                    Ok(money) => format!("write \"{} USD\"", two_decimals(money)),
+                    Err(_) => self.instead(),
+                },
+            ),
+            (Kind::Days(..), DeValue::Integer(number)) => {
+                wrong("a duration needs its unit", format!("write \"{}d\"", number.as_str()))
+            }
+            (Kind::Duration(..), DeValue::Integer(number)) => wrong(
+                "a duration needs its unit",
+                format!("write \"{}s\" if seconds were meant", number.as_str()),
+            ),
+            (Kind::Size(..), DeValue::Integer(number)) => wrong(
+                "a size needs its unit",
+                format!("write \"{}B\" if bytes were meant", number.as_str()),
+            ),
+            (_, DeValue::Array(items)) if self.is_list() => {
+                let mut texts = Vec::with_capacity(items.len());
+                for item in items.iter() {
+                    texts.push(match (self, item.get_ref()) {
+                        (Kind::Percents, DeValue::Integer(number)) => number.as_str().to_owned(),
+                        (Kind::Percents, _) => return self.wrong_type("something else inside"),
+                        (_, DeValue::String(text)) => text.to_string(),
+                        (_, other) => return self.wrong_type(&format!("a list with {}", article(other))),
+                    });
+                }
+                self.read_list(&texts)
+            }
+            (_, other) => self.wrong_type(article(other)),
+        }
+    }
+
+    /// Reads a value from the environment or from the command line; lists are separated by commas.
+    pub(crate) fn read_text(self, text: &str) -> Result<Value, Wrong> {
+        match self {
+            Kind::Capabilities if text == "all" => Ok(Value::Nothing),
+            _ if self.is_list() => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                self.read_list(&items.map(str::to_owned).collect::<Vec<_>>())
+            }
+            Kind::Flag => match text {
+                "true" => Ok(Value::Flag(true)),
+                "false" => Ok(Value::Flag(false)),
+                _ => wrong(format!("{text:?} is neither true nor false"), "write true or false"),
+            },
+            Kind::Version | Kind::Count(..) => self.read_number(text),
+            Kind::OptionalCount if text != "off" => self.read_number(text),
+            _ => self.read_word(text),
+        }
+    }
+
+    fn is_list(self) -> bool {
+        matches!(
+            self,
+            Kind::Networks | Kind::Globs | Kind::Names | Kind::Capabilities | Kind::Percents
+        )
+    }
+
+    fn wrong_type<T>(self, found: &str) -> Result<T, Wrong> {
+        wrong(format!("expected {}, found {found}", self.expects()), self.instead())
+    }
+
+    fn instead(self) -> String {
+        format!("write {}", self.expects())
+    }
+
+    fn read_number(self, digits: &str) -> Result<Value, Wrong> {
+        let (min, max) = match self {
+            Kind::Version => (1, 1),
+            Kind::Count(min, max) => (min, max),
+            _ => (1, i64::MAX as u64),
+        };
+        match digits.parse::<u64>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Value::Number(number)),
+            _ if self == Kind::Version => wrong(
+                format!("version {digits} of the format is not known to this chamberlain"),
+                "write version = 1",
+            ),
+            _ => wrong(format!("{digits:?} is not {}", self.expects()), self.instead()),
+        }
+    }
+
+    /// Reads a text that is one value.
+    fn read_word(self, text: &str) -> Result<Value, Wrong> {
+        match self {
+            Kind::OptionalCount | Kind::OptionalMoney | Kind::OptionalFile if text == "off" => Ok(Value::Nothing),
+            Kind::OptionalMoney => read_money(text),
+            Kind::Duration(min, max) => {
+                let number = with_unit(text, &TIME_UNITS, self)?;
+                within(number, (min, max), text, duration_text)
+            }
+            Kind::Days(min, max) => {
+                let ms = with_unit(text, &TIME_UNITS, self)?;
+                if ms % DAY_MS != 0 {
+                    return wrong(format!("{text:?} is not a whole number of days"), self.instead());
+                }
+                within(ms / DAY_MS, (min, max), text, |days| format!("{days}d"))
+            }
+            Kind::Size(min, max) => {
+                let number = with_unit(text, &SIZE_UNITS, self)?;
+                within(number, (min, max), text, size_text)
+            }
+            Kind::OneOf(words) => {
+                if words.contains(&text) {
+                    return Ok(Value::Text(text.to_owned()));
+                }
+                let fix = suggest::nearest(text, words.iter().copied())
+                    .map_or_else(|| self.instead(), |word| format!("did you mean {word:?}?"));
+                wrong(format!("{text:?} is not {}", self.expects()), fix)
+            }
+            Kind::Address => read_address(text),
+            Kind::Url => read_url(text),
+            Kind::Folder | Kind::OptionalFile if !text.is_empty() => Ok(Value::Text(text.to_owned())),
+            Kind::Zone => match Calendar::named(text) {
+                Ok(_) => Ok(Value::Text(text.to_owned())),
+                Err(_) => wrong(format!("{text:?} is not a time zone"), self.instead()),
+            },
+            _ => self.wrong_type(&format!("the text {text:?}")),
+        }
+    }
+
+    fn read_list(self, items: &[String]) -> Result<Value, Wrong> {
+        match self {
+            Kind::Networks => {
+                let read = items.iter().map(|item| read_network(item));
+                read.collect::<Result<Vec<_>, _>>().map(Value::Networks)
+            }
+            Kind::Capabilities => {
+                let read = items.iter().map(|item| read_capability(item));
+                read.collect::<Result<Vec<_>, _>>().map(Value::Capabilities)
+            }
+            Kind::Percents => {
+                let numbers: Option<Vec<u32>> =
+                    items.iter().map(|item| item.parse::<u32>().ok()).collect();
+                match numbers {
+                    Some(numbers)
+                        if numbers.iter().all(|n| (1..=100).contains(n))
+                            && numbers.is_sorted_by(|a, b| a < b) =>
+                    {
+                        Ok(Value::Numbers(numbers))
+                    }
+                    _ => wrong(format!("expected {}", self.expects()), self.instead()),
+                }
+            }
+            _ => {
+                let bad = items.iter().find(|item| {
+                    item.is_empty()
+                        || item.len() > 128
+                        || item.bytes().any(|b| !b.is_ascii_graphic() || b == b'"')
+                });
+                match bad {
+                    Some(item) => wrong(format!("{item:?} cannot be a name"), self.instead()),
+                    None => Ok(Value::Texts(items.to_vec())),
+                }
+            }
+        }
+    }
+}
+
+impl Value {
+    /// The value as it is written in the file. `kind` decides the unit of a number.
+    pub(crate) fn to_toml(&self, kind: Kind) -> String {
+        match (self, kind) {
+            (Value::Nothing, Kind::Capabilities) => "\"all\"".to_owned(),
+            (Value::Nothing, _) => "\"off\"".to_owned(),
+            (Value::Text(text), _) => format!("{text:?}"),
+            (Value::Flag(flag), _) => flag.to_string(),
+            (Value::Number(number), Kind::Duration(..)) => format!("{:?}", duration_text(*number)),
+            (Value::Number(number), Kind::Days(..)) => format!("\"{number}d\""),
+            (Value::Number(number), Kind::Size(..)) => format!("{:?}", size_text(*number)),
+            (Value::Number(number), _) => number.to_string(),
+            (Value::Money(money), _) => format!("\"{} USD\"", two_decimals(*money)),
+            (Value::Networks(list), _) => format!("{:?}", texts(list)),
+            (Value::Texts(list), _) => format!("{list:?}"),
+            (Value::Capabilities(list), _) => {
+                format!("{:?}", list.iter().map(capability_name).collect::<Vec<_>>())
+            }
+            (Value::Numbers(list), _) => format!("{list:?}"),
+            (Value::Prices(rows), _) => {
+                let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
+                format!("{ids:?}")
+            }
+        }
+    }
+}
+
+/// Reads one `[[prices]]` table.
+pub(crate) fn read_price_row(
+    row: &Spanned<DeValue<'_>>,
+) -> Result<PriceOverride, (Range<usize>, Wrong)> {
+    use serde::Deserialize;
+    let read = PriceOverride::deserialize(ValueDeserializer::from(row.clone()));
+    read.map_err(|error| {
+        let wrong = Wrong {
+            what: error.message().trim().replace('\n', ", "),
+            fix: "write quoted US dollars per million tokens, like input = \"3.00\"".to_owned(),
+        };
+        (error.span().unwrap_or_else(|| row.span()), wrong)
+    })
+}
+
+fn texts<T: ToString>(list: &[T]) -> Vec<String> {
+    list.iter().map(T::to_string).collect()
+}
+
+fn two_decimals(money: Money) -> String {
+    let text = money.to_decimal();
+    match text.split_once('.') {
+        None => format!("{text}.00"),
+        Some((_, fraction)) if fraction.len() < 2 => format!("{text}0"),
+        Some(_) => text,
+    }
+}
+
+fn article(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
+}
+
+fn read_money(text: &str) -> Result<Value, Wrong> {
+    let money = match text.parse::<Money>() {
+        Ok(money) => money,
+        Err(error) => return wrong(error.to_string(), "write an amount like \"25.00 USD\""),
+    };
+    if !text.ends_with("USD") {
+        let fix = format!("write \"{} USD\"", two_decimals(money));
+        return wrong(format!("{text:?} does not say its currency"), fix);
+    }
+    Ok(Value::Money(money))
+}
+
+/// Reads `1h30m`, `32MiB`: one or more whole numbers, each with its unit.
+fn with_unit(text: &str, units: &[(&str, u64)], kind: Kind) -> Result<u64, Wrong> {
+    let not_one = || wrong(format!("{text:?} is not {}", kind.expects()), kind.instead());
+    let mut rest = text.trim();
+    let mut total = 0u64;
+    if rest.is_empty() {
+        return not_one();
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
+            return not_one();
+        };
+        let Ok(number) = number.parse::<u64>() else { return not_one() };
+        let Some(sum) = number.checked_mul(*factor).and_then(|part| total.checked_add(part)) else {
+            return not_one();
+        };
+        total = sum;
+        rest = tail.trim_start();
+    }
+    Ok(total)
+}
+
+fn within(
+    number: u64,
+    (min, max): (u64, u64),
+    text: &str,
+    show: fn(u64) -> String,
+) -> Result<Value, Wrong> {
+    if number < min {
+        return wrong(format!("{text:?} is too small"), format!("write at least {:?}", show(min)));
+    }
+    if number > max {
+        return wrong(format!("{text:?} is too large"), format!("write at most {:?}", show(max)));
+    }
+    Ok(Value::Number(number))
+}
+
+/// The shortest exact form of a duration in milliseconds.
+pub(crate) fn duration_text(ms: u64) -> String {
+    let exact = TIME_UNITS.iter().rev().find(|(_, factor)| ms != 0 && ms % factor == 0);
+    exact.map_or_else(|| "0s".to_owned(), |(unit, factor)| format!("{}{unit}", ms / factor))
+}
+
+fn size_text(bytes: u64) -> String {
+    let binary = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let exact = binary.iter().find(|(_, factor)| bytes != 0 && bytes % factor == 0);
+    exact.map_or_else(|| format!("{bytes}B"), |(unit, factor)| format!("{}{unit}", bytes / factor))
+}
+
+/// Reads a duration like `30d` from the command line, in milliseconds.
+pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
+    with_unit(text, &TIME_UNITS, Kind::Duration(0, u64::MAX)).map_err(|wrong| wrong.what)
+}
+
+fn read_address(text: &str) -> Result<Value, Wrong> {
+    let expects = Kind::Address.expects();
+    if text.to_socket_addrs().is_ok_and(|mut found| found.next().is_some()) {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    let fix = match text.parse::<u16>() {
+        Ok(port) => format!("write \"127.0.0.1:{port}\""),
+        Err(_) if text.parse::<std::net::Ipv4Addr>().is_ok() => format!("write \"{text}:8787\""),
+        Err(_) => format!("write {expects}"),
+    };
+    wrong(format!("{text:?} is not {expects}"), fix)
+}
+
+fn read_url(text: &str) -> Result<Value, Wrong> {
+    let bad = |what: &str| wrong(format!("{text:?} {what}"), Kind::Url.instead());
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
+        return bad("does not begin with http:// or https://");
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains('@') {
+        return bad("must not carry a user or password");
+    }
+    if rest.contains(['/', '?', '#']) {
+        return bad("must be without a path: clients bring it");
+    }
+    let parsed = text.parse::<axum::http::Uri>().ok();
+    match parsed.and_then(|uri| uri.host().map(|host| !host.is_empty())) {
+        Some(true) => Ok(Value::Text(text.trim_end_matches('/').to_owned())),
+        _ => bad("is not a web address"),
+    }
+}
+
+fn read_network(text: &str) -> Result<IpNet, Wrong> {
+    if let Ok(address) = text.parse::<std::net::IpAddr>() {
+        let fix = format!("write \"{}\"", IpNet::from(address));
+        return wrong(format!("{text:?} is an address, not a network"), fix);
+    }
+    match text.parse::<IpNet>() {
+        Ok(network) if network.trunc() == network => Ok(network),
+        Ok(network) => wrong(
+            format!("{text:?} has bits set beyond its prefix"),
+            format!("write \"{}\"", network.trunc()),
+        ),
+        Err(_) => wrong(format!("{text:?} is not a network"), Kind::Networks.instead()),
+    }
+}
+
+fn read_capability(text: &str) -> Result<Capability, Wrong> {
+    use serde::Deserialize;
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{Error, StrDeserializer};
+    let deserializer: StrDeserializer<'_, Error> = text.into_deserializer();
+    Capability::deserialize(deserializer).or_else(|error| {
+        // serde lists every variant between back quotes; that list cannot go stale.
+        let message = error.to_string();
+        let names: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        let fix = match suggest::nearest(text, names.iter().copied()) {
+            Some(name) => format!("did you mean {name:?}?"),
+            None => format!("known capabilities: {}", names.join(", ")),
+        };
+        wrong(format!("{text:?} is not a capability"), fix)
+    })
+}
+
+fn capability_name(capability: &Capability) -> String {
+    match serde_json::to_value(capability) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => format!("{capability:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_need_their_unit() {
+        let duration = Kind::Duration(0, u64::MAX);
+        assert_eq!(duration.read_text("1h30m"), Ok(Value::Number(5_400_000)));
+        assert_eq!(duration.read_text("250ms"), Ok(Value::Number(250)));
+        for bad in ["", "30", "s", "1x", "-1s", "1.5s", "99999999999999d"] {
+            assert!(duration.read_text(bad).is_err(), "{bad:?} was taken");
+        }
+        let size = Kind::Size(0, u64::MAX);
+        assert_eq!(size.read_text("32MiB"), Ok(Value::Number(32 << 20)));
+        assert!(size.read_text("32M").is_err());
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read_back() {
+        for (kind, text) in [
+            (Kind::Duration(0, u64::MAX), "90s"),
+            (Kind::Size(0, u64::MAX), "33554432B"),
+            (Kind::OptionalMoney, "25.5 USD"),
+            (Kind::OptionalMoney, "off"),
+            (Kind::OptionalCount, "off"),
+            (Kind::Networks, "10.0.1.0/24,192.168.1.100/32"),
+            (Kind::Capabilities, "images,web_search"),
+            (Kind::Capabilities, "all"),
+            (Kind::Percents, "75,90,100"),
+            (Kind::Flag, "true"),
+        ] {
+            let value = kind.read_text(text).unwrap();
+            let shown = format!("x = {}", value.to_toml(kind));
+            let table = toml::de::DeTable::parse(&shown).unwrap();
+            let back = table.get_ref().get("x").unwrap();
+            assert_eq!(kind.read_toml(back.get_ref()), Ok(value), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_says_what_to_write() {
+        let fix = |kind: Kind, text: &str| kind.read_text(text).unwrap_err().fix;
+        assert_eq!(fix(Kind::Networks, "10.0.1.7/24"), "write \"10.0.1.0/24\"");
+        assert_eq!(fix(Kind::Networks, "10.0.1.7"), "write \"10.0.1.7/32\"");
+        assert_eq!(fix(Kind::Address, "8787"), "write \"127.0.0.1:8787\"");
+        assert_eq!(fix(Kind::OptionalMoney, "25"), "write \"25.00 USD\"");
+        assert_eq!(fix(Kind::Capabilities, "web-search"), "did you mean \"web_search\"?");
+        assert_eq!(fix(Kind::Duration(1_000, 2_000), "5s"), "write at most \"2s\"");
+    }
+
+    #[test]
+    fn an_upstream_address_carries_no_path_and_no_password() {
+        assert!(Kind::Url.read_text("https://user:word@example.org").is_err());
+        assert!(Kind::Url.read_text("https://example.org/v1").is_err());
+        assert!(Kind::Url.read_text("ftp://example.org").is_err());
+        assert_eq!(
+            Kind::Url.read_text("http://127.0.0.1:9000/"),
+            Ok(Value::Text("http://127.0.0.1:9000".to_owned()))
+        );
+    }
+}
