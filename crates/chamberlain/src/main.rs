@@ -1,5 +1,13 @@
 //! The binary: command line, configuration, wiring. It knows everybody and holds no rule.
 
+mod cli;
 mod config;
+mod failure;
+mod out;
+mod world;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -14,12 +14,7 @@ use super::typed::Typed;
 const NOTICE_DAYS: u64 = 60;
 
 /// Adds a warning for everything strange.
-pub(super) fn look_at(
-    config: &Config,
-    typed: &Typed,
-    now: Timestamp,
-    mistakes: &mut Vec<Mistake>,
-) {
+pub(super) fn look_at(config: &Config, typed: &Typed, now: Timestamp, mistakes: &mut Vec<Mistake>) {
     exposure(config, typed, mistakes);
     for environment in &config.settings.environments {
         let prefix = format!("environments.{}", environment.name);
@@ -131,7 +126,8 @@ pub(crate) fn successor<'a>(
     now: Timestamp,
 ) -> Option<&'a str> {
     let family = |id: &str| {
-        id.split('-').find(|part| !part.is_empty() && *part != "claude" && part.parse::<u32>().is_err())
+        id.split('-')
+            .find(|part| !part.is_empty() && *part != "claude" && part.parse::<u32>().is_err())
             .map(str::to_owned)
     };
     let wanted = family(&model.id)?;

@@ -530,7 +530,9 @@ mod tests {
         let text = format!("x = {toml}");
         let table = toml::de::DeTable::parse(&text).unwrap();
         let value = table.get_ref().get("x").unwrap();
-        key.kind.read_toml(value.get_ref()).unwrap_or_else(|wrong| panic!("{}: {wrong:?}", key.path))
+        key.kind
+            .read_toml(value.get_ref())
+            .unwrap_or_else(|wrong| panic!("{}: {wrong:?}", key.path))
     }
 
     #[test]

@@ -26,9 +26,8 @@ pub(crate) fn config_file(flag: Option<&Path>, data: &Path) -> Option<PathBuf> {
 /// The data folder when nobody names one: `$XDG_DATA_HOME/chamberlain`, else
 /// `~/.local/share/chamberlain`; `None` when there is no home either.
 pub(crate) fn default_data() -> Option<PathBuf> {
-    let absolute = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
-    };
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .map(|share| share.join("chamberlain"))

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use chamberlain_core::secret::redact;
+
 /// Where something is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -37,7 +39,8 @@ impl Place {
             path: path.to_owned(),
             line: text[..line_start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,
-            text: text[line_start..line_end].trim_end_matches('\r').to_owned(),
+            // Somebody may have pasted a key into the file: it is not repeated here.
+            text: redact(text[line_start..line_end].trim_end_matches('\r')).into_owned(),
             width: text[start..end.min(line_end)].chars().count().max(1),
         }
     }
@@ -112,20 +115,17 @@ impl fmt::Display for Mistake {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        writeln!(f, "{}", self.what)?;
+        writeln!(f, "{}", redact(&self.what))?;
         if let Some(Place::File { line, column, text, width, .. }) = &self.place {
             let number = line.to_string();
             let gutter = " ".repeat(number.len());
             // Tabs stay tabs, so the caret stands under its word.
-            let indent: String = text
-                .chars()
-                .take(column - 1)
-                .map(|c| if c == '\t' { '\t' } else { ' ' })
-                .collect();
+            let indent: String =
+                text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             writeln!(f, "  {number} | {text}")?;
             writeln!(f, "  {gutter} | {indent}{}", "^".repeat(*width))?;
         }
-        write!(f, "  fix: {}", self.fix)
+        write!(f, "  fix: {}", redact(&self.fix))
     }
 }
 

@@ -17,13 +17,11 @@ use mistake::Mistakes;
 use settings::Config;
 use typed::{Sources, Typed};
 
-/// A configuration that was read: what it means, what was written, and what is strange about it.
+/// A configuration that was read: what it means, and what is strange about it.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
     /// What it means.
     pub(crate) config: Config,
-    /// What was written.
-    pub(crate) typed: Typed,
     /// Warnings.
     pub(crate) warnings: Mistakes,
 }
@@ -37,11 +35,7 @@ pub(crate) fn load(sources: &Sources, now: Timestamp) -> Result<Loaded, Mistakes
     let (config, more) = settings::resolve(&typed, now);
     mistakes.extend(more);
     let mistakes = Mistakes(mistakes);
-    if mistakes.usable() {
-        Ok(Loaded { config, typed, warnings: mistakes })
-    } else {
-        Err(mistakes)
-    }
+    if mistakes.usable() { Ok(Loaded { config, warnings: mistakes }) } else { Err(mistakes) }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use super::{advice, value};
 
 /// Everything configured.
 #[derive(Clone, Debug)]
+#[expect(dead_code, reason = "the server reads the rest, and lands next")]
 pub(crate) struct Config {
     /// The data folder, when somebody wrote one.
     pub(crate) data: Option<PathBuf>,
@@ -54,7 +55,10 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
     let prices = read.prices(&mut mistakes);
     let settings = Settings {
         organization: read.budgets("organization"),
-        environments: environments_in_order(typed).iter().map(|name| read.environment(name)).collect(),
+        environments: environments_in_order(typed)
+            .iter()
+            .map(|name| read.environment(name))
+            .collect(),
         gateway: read.gateway(),
         thresholds_percent: read.percents("thresholds_percent"),
         retention: Retention {

@@ -46,7 +46,8 @@ fn broken_toml_is_shown_where_it_breaks() {
 
 #[test]
 fn a_key_written_twice_is_a_mistake() {
-    let told = mistakes("version = 1\n[server]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n");
+    let told =
+        mistakes("version = 1\n[server]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\n");
     assert!(told.starts_with("error: c.toml:4:1: duplicate key"), "{told}");
 }
 
@@ -64,7 +65,8 @@ fn flag_beats_variable_beats_file_beats_preset() {
     let mut sources = Sources::default();
     let listen = |sources: &Sources| load(sources, now()).unwrap().config.listen;
     assert_eq!(listen(&sources), "127.0.0.1:8787");
-    sources.file = Some(("c.toml".to_owned(), "version = 1\nserver.listen = \"127.0.0.1:1\"".to_owned()));
+    sources.file =
+        Some(("c.toml".to_owned(), "version = 1\nserver.listen = \"127.0.0.1:1\"".to_owned()));
     assert_eq!(listen(&sources), "127.0.0.1:1");
     sources.variables = vec![("CHAMBERLAIN_SERVER__LISTEN".to_owned(), "127.0.0.1:2".to_owned())];
     assert_eq!(listen(&sources), "127.0.0.1:2");
@@ -88,7 +90,8 @@ fn every_key_has_a_variable_that_means_something() {
             word => word.trim_matches('"').to_owned(),
         };
         // The preset of production is the example for flags that are set there.
-        let text = if key.path == "environments.*.pause_on_exceed" { "false".to_owned() } else { text };
+        let text =
+            if key.path == "environments.*.pause_on_exceed" { "false".to_owned() } else { text };
         let variables = vec![(keys::variable_of(&path), text)];
         let sources = Sources { variables, ..Sources::default() };
         let loaded = load(&sources, now()).unwrap_or_else(|m| panic!("{path}: {m}"));
@@ -112,7 +115,8 @@ fn a_variable_with_a_slip_is_told_and_foreign_ones_are_let_be() {
 #[test]
 fn a_new_environment_begins_with_the_smallest_allowances() {
     let loaded =
-        load(&file("version = 1\n[environments.pre-prod]\nlimits.concurrency = 3\n"), now()).unwrap();
+        load(&file("version = 1\n[environments.pre-prod]\nlimits.concurrency = 3\n"), now())
+            .unwrap();
     let environment = loaded.config.settings.environment("pre-prod").unwrap();
     let development = loaded.config.settings.environment("development").unwrap();
     assert_eq!(environment.budgets, development.budgets);

@@ -125,7 +125,8 @@ impl Typed {
 
     fn read_variable(&mut self, name: &str, text: &str, mistakes: &mut Vec<Mistake>) {
         let Some(rest) = name.strip_prefix("CHAMBERLAIN_") else { return };
-        let known = KEYS.iter().find(|key| !key.path.contains('*') && keys::variable_of(key.path) == name);
+        let known =
+            KEYS.iter().find(|key| !key.path.contains('*') && keys::variable_of(key.path) == name);
         let path = match known {
             Some(key) => key.path.to_owned(),
             // A single underscore is not a nested key: orchestrators invent such names
@@ -241,11 +242,8 @@ impl FileReader<'_> {
     fn table(&mut self, table: &DeTable<'_>, prefix: &str) {
         for (name, value) in table.iter() {
             let written = name.get_ref().as_ref();
-            let path = if prefix.is_empty() {
-                written.to_owned()
-            } else {
-                format!("{prefix}.{written}")
-            };
+            let path =
+                if prefix.is_empty() { written.to_owned() } else { format!("{prefix}.{written}") };
             if prefix == "environments" {
                 if !keys::is_environment_name(written) {
                     let place = self.place(name.span());
@@ -307,7 +305,8 @@ impl FileReader<'_> {
 
     fn unknown(&mut self, path: &str, name: &str, prefix: &str, span: Range<usize>) {
         let place = Some(self.place(span));
-        let parent = keys::pattern_of(path).rsplit_once('.').map_or(String::new(), |p| p.0.to_owned());
+        let parent =
+            keys::pattern_of(path).rsplit_once('.').map_or(String::new(), |p| p.0.to_owned());
         let depth = if prefix.is_empty() { 0 } else { parent.split('.').count() };
         let siblings = KEYS
             .iter()

@@ -101,13 +101,8 @@ fn wrong<T>(what: impl Into<String>, fix: impl Into<String>) -> Result<T, Wrong>
 
 const SECOND_MS: u64 = 1_000;
 const DAY_MS: u64 = 86_400 * SECOND_MS;
-const TIME_UNITS: [(&str, u64); 5] = [
-    ("ms", 1),
-    ("s", SECOND_MS),
-    ("m", 60 * SECOND_MS),
-    ("h", 3_600 * SECOND_MS),
-    ("d", DAY_MS),
-];
+const TIME_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", SECOND_MS), ("m", 60 * SECOND_MS), ("h", 3_600 * SECOND_MS), ("d", DAY_MS)];
 const SIZE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
     ("KB", 1_000),
@@ -139,9 +134,7 @@ impl Kind {
             Kind::Networks => "a list of networks like [\"10.0.1.0/24\"]".to_owned(),
             Kind::Globs => "a list of model ids like [\"claude-haiku-*\"]".to_owned(),
             Kind::Names => "a list of names like [\"executive_summary\"]".to_owned(),
-            Kind::Capabilities => {
-                "a list of capabilities like [\"images\", \"tools\"]".to_owned()
-            }
+            Kind::Capabilities => "a list of capabilities like [\"images\", \"tools\"]".to_owned(),
             Kind::Percents => "a list of rising percents like [75, 90, 100]".to_owned(),
             Kind::Zone => "a time zone like \"UTC\" or \"Europe/Zurich\"".to_owned(),
         }
@@ -189,7 +182,9 @@ impl Kind {
                         (Kind::Percents, DeValue::Integer(number)) => number.as_str().to_owned(),
                         (Kind::Percents, _) => return self.wrong_type("something else inside"),
                         (_, DeValue::String(text)) => text.to_string(),
-                        (_, other) => return self.wrong_type(&format!("a list with {}", article(other))),
+                        (_, other) => {
+                            return self.wrong_type(&format!("a list with {}", article(other)));
+                        }
                     });
                 }
                 self.read_list(&texts)
@@ -251,7 +246,9 @@ impl Kind {
     /// Reads a text that is one value.
     fn read_word(self, text: &str) -> Result<Value, Wrong> {
         match self {
-            Kind::OptionalCount | Kind::OptionalMoney | Kind::OptionalFile if text == "off" => Ok(Value::Nothing),
+            Kind::OptionalCount | Kind::OptionalMoney | Kind::OptionalFile if text == "off" => {
+                Ok(Value::Nothing)
+            }
             Kind::OptionalMoney => read_money(text),
             Kind::Duration(min, max) => {
                 let number = with_unit(text, &TIME_UNITS, self)?;
@@ -260,7 +257,10 @@ impl Kind {
             Kind::Days(min, max) => {
                 let ms = with_unit(text, &TIME_UNITS, self)?;
                 if ms % DAY_MS != 0 {
-                    return wrong(format!("{text:?} is not a whole number of days"), self.instead());
+                    return wrong(
+                        format!("{text:?} is not a whole number of days"),
+                        self.instead(),
+                    );
                 }
                 within(ms / DAY_MS, (min, max), text, |days| format!("{days}d"))
             }
@@ -278,7 +278,9 @@ impl Kind {
             }
             Kind::Address => read_address(text),
             Kind::Url => read_url(text),
-            Kind::Folder | Kind::OptionalFile if !text.is_empty() => Ok(Value::Text(text.to_owned())),
+            Kind::Folder | Kind::OptionalFile if !text.is_empty() => {
+                Ok(Value::Text(text.to_owned()))
+            }
             Kind::Zone => match Calendar::named(text) {
                 Ok(_) => Ok(Value::Text(text.to_owned())),
                 Err(_) => wrong(format!("{text:?} is not a time zone"), self.instead()),
@@ -451,19 +453,14 @@ fn within(
 
 /// The shortest exact form of a duration in milliseconds.
 pub(crate) fn duration_text(ms: u64) -> String {
-    let exact = TIME_UNITS.iter().rev().find(|(_, factor)| ms != 0 && ms % factor == 0);
+    let exact = TIME_UNITS.iter().rev().find(|(_, factor)| ms != 0 && ms.is_multiple_of(*factor));
     exact.map_or_else(|| "0s".to_owned(), |(unit, factor)| format!("{}{unit}", ms / factor))
 }
 
 fn size_text(bytes: u64) -> String {
     let binary = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let exact = binary.iter().find(|(_, factor)| bytes != 0 && bytes % factor == 0);
+    let exact = binary.iter().find(|(_, factor)| bytes != 0 && bytes.is_multiple_of(*factor));
     exact.map_or_else(|| format!("{bytes}B"), |(unit, factor)| format!("{}{unit}", bytes / factor))
-}
-
-/// Reads a duration like `30d` from the command line, in milliseconds.
-pub(crate) fn parse_duration(text: &str) -> Result<u64, String> {
-    with_unit(text, &TIME_UNITS, Kind::Duration(0, u64::MAX)).map_err(|wrong| wrong.what)
 }
 
 fn read_address(text: &str) -> Result<Value, Wrong> {
@@ -513,7 +510,7 @@ fn read_network(text: &str) -> Result<IpNet, Wrong> {
     }
 }
 
-fn read_capability(text: &str) -> Result<Capability, Wrong> {
+pub(crate) fn read_capability(text: &str) -> Result<Capability, Wrong> {
     use serde::Deserialize;
     use serde::de::IntoDeserializer;
     use serde::de::value::{Error, StrDeserializer};
