@@ -102,6 +102,16 @@ impl CallId {
         let hex = text.strip_prefix("call_").filter(|hex| hex.len() == 32)?;
         u128::from_str_radix(hex, 16).ok().map(CallId)
     }
+
+    /// The sixteen bytes of the id, in the order of time.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// Reads what [`CallId::to_bytes`] gives.
+    pub fn from_bytes(bytes: [u8; 16]) -> CallId {
+        CallId(u128::from_be_bytes(bytes))
+    }
 }
 
 impl fmt::Display for CallId {

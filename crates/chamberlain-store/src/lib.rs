@@ -1,1 +1,32 @@
-//! store
+//! The SQL wall: everything Chamberlain keeps, in one embedded SQLite file.
+//!
+//! One writer thread takes everything queued, executes it in one transaction, commits, and then
+//! answers whoever waits. An ordinary commit survives the death of the process; a lease or a change
+//! of the control plane survives a power loss too. Readers have connections of their own.
+//!
+//! This room refuses to know secrets (it keeps sealed bytes only), HTTP, and any clock but the one
+//! it is given. Rows never leave it; core's types do.
+
+mod audit;
+mod balances;
+mod calls;
+mod change;
+mod checkpointer;
+mod fault;
+mod file;
+mod meta;
+mod outbox;
+mod readers;
+mod recovery;
+mod schema;
+mod store;
+mod words;
+mod writer;
+
+pub use audit::{AuditFilter, StoredCheckpoint, StoredRecord};
+pub use calls::{CallEnd, CallFilter, CallOrder, CallRow, CallSum};
+pub use change::{Change, Facts};
+pub use fault::StoreFault;
+pub use outbox::{Effect, EffectState, NOTIFY};
+pub use store::{OpenOptions, Store};
+pub use writer::queue::{Failure, Health};

@@ -1,0 +1,250 @@
+//! The audit log as it is stored: records, leaf hashes, hashes of large subtrees, checkpoints.
+//!
+//! Reading hands out the stored bytes; whoever verifies hashes those, never something written anew.
+
+use std::ops::ControlFlow;
+
+use chamberlain_core::audit::merkle::{Hash, Node, node_hash};
+use chamberlain_core::audit::proof::{self, ProofError};
+use chamberlain_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Rows, params};
+
+use crate::fault::StoreFault;
+use crate::store::Store;
+use crate::words::count_column;
+use crate::writer::log::AuditLog;
+
+/// Hashes of subtrees from this level up are stored; smaller ones are made from leaf hashes.
+pub(crate) const STORED_LEVEL_MIN: u8 = 8;
+
+/// One stored record, borrowed while it is read.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredRecord<'a> {
+    /// The row's number.
+    pub seq: u64,
+    /// The row's time, as far as the columns know it.
+    pub at: Timestamp,
+    /// The bytes that were hashed.
+    pub bytes: &'a [u8],
+    /// The leaf hash stored with them.
+    pub leaf: &'a [u8],
+}
+
+/// Which records of the audit log to read.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct AuditFilter {
+    /// From this number on.
+    pub from: u64,
+    /// Up to, but not including, this number.
+    pub to: Option<u64>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Exactly this kind, or every kind under it when it ends with a dot (`budget.`).
+    pub kind: Option<String>,
+    /// Exactly this subject. Records of a call are found through the call instead.
+    pub subject: Option<String>,
+}
+
+/// A signed head of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredCheckpoint {
+    /// How many records it covers.
+    pub size: u64,
+    /// When it was signed.
+    pub at: Timestamp,
+    /// The signed note.
+    pub note: Vec<u8>,
+}
+
+impl Store {
+    /// Hands every stored record from `from` on to `each`, in order, until it breaks off. Memory
+    /// does not grow with the log; the bytes are those that were hashed.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn audit_each(
+        &self,
+        from: u64,
+        each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreFault> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT seq, at, bytes, leaf FROM audit WHERE seq >= ?1 ORDER BY seq",
+            )?;
+            hand_out(query.query([from])?, each)
+        })
+    }
+
+    /// Hands the records that match to `each`, in order, until it breaks off.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn audit_matching(
+        &self,
+        filter: &AuditFilter,
+        each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<(), StoreFault> {
+        let family = filter.kind.as_deref().and_then(|kind| kind.strip_suffix('.'));
+        let kind = filter.kind.as_deref().filter(|_| family.is_none());
+        // A family of kinds is a range of texts: the character after the dot is the slash.
+        let (low, high) = family.map(|name| (format!("{name}."), format!("{name}/"))).unzip();
+        self.read(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT seq, at, bytes, leaf FROM audit
+                 WHERE seq >= ?1 AND seq < ?2 AND at >= ?3 AND at < ?4
+                   AND (?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR kind >= ?6)
+                   AND (?7 IS NULL OR kind < ?7) AND (?8 IS NULL OR subject = ?8)
+                 ORDER BY seq",
+            )?;
+            let rows = query.query(params![
+                filter.from,
+                filter.to.map_or(i64::MAX, count_column),
+                filter.since.map_or(i64::MIN, Timestamp::ms),
+                filter.until.map_or(i64::MAX, Timestamp::ms),
+                kind,
+                low,
+                high,
+                filter.subject,
+            ])?;
+            hand_out(rows, each)
+        })
+    }
+
+    /// The bytes of one record.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn audit_record(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreFault> {
+        self.read(|connection| {
+            Ok(connection
+                .prepare_cached("SELECT bytes FROM audit WHERE seq = ?1")?
+                .query_row([seq], |row| row.get(0))
+                .optional()?)
+        })
+    }
+
+    /// How many records the log has, and the root over them.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn audit_head(&self) -> Result<(u64, Hash), StoreFault> {
+        self.read(|connection| Ok(AuditLog::load(connection)?.head()))
+    }
+
+    /// The hashes that prove that record `seq` is among the first `size`.
+    ///
+    /// # Errors
+    /// When there is no such record, or the log cannot be read.
+    pub fn audit_inclusion(&self, seq: u64, size: u64) -> Result<Vec<Hash>, StoreFault> {
+        self.read(|connection| {
+            proof::inclusion(seq, size, |wanted| node(connection, wanted)).map_err(unproven)
+        })
+    }
+
+    /// The hashes that prove that the first `new` records begin with the first `old`.
+    ///
+    /// # Errors
+    /// When `old` is larger than `new`, or the log cannot be read.
+    pub fn audit_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, StoreFault> {
+        self.read(|connection| {
+            proof::consistency(old, new, |wanted| node(connection, wanted)).map_err(unproven)
+        })
+    }
+
+    /// Stores a signed head, durably. One of that size that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn insert_checkpoint(&self, checkpoint: StoredCheckpoint) -> Result<(), StoreFault> {
+        self.keep_books(true, move |change| {
+            change
+                .connection
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO checkpoints (size, at, note) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![checkpoint.size, checkpoint.at.ms(), checkpoint.note])?;
+            Ok(())
+        })
+    }
+
+    /// Every signed head, the smallest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn checkpoints(&self) -> Result<Vec<StoredCheckpoint>, StoreFault> {
+        self.read(|connection| {
+            let mut query = connection
+                .prepare_cached("SELECT size, at, note FROM checkpoints ORDER BY size")?;
+            let rows = query.query_map([], |row| {
+                Ok(StoredCheckpoint {
+                    size: row.get(0)?,
+                    at: Timestamp::from_ms(row.get(1)?),
+                    note: row.get(2)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+}
+
+fn hand_out(
+    mut rows: Rows<'_>,
+    mut each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
+) -> Result<(), StoreFault> {
+    while let Some(row) = rows.next()? {
+        let record = StoredRecord {
+            seq: row.get(0)?,
+            at: Timestamp::from_ms(row.get(1)?),
+            bytes: row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?,
+            leaf: row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?,
+        };
+        if each(record).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn unproven(error: ProofError<StoreFault>) -> StoreFault {
+    match error {
+        ProofError::Read(fault) => fault,
+        ProofError::OutOfRange { .. } => StoreFault::Missing(format!("proof: {error}")),
+    }
+}
+
+/// How many records there are, and the leaf hash of the last one (zeros without any).
+pub(crate) fn end(connection: &Connection) -> Result<(u64, Hash), StoreFault> {
+    let last = connection
+        .prepare_cached("SELECT seq, leaf FROM audit ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, Hash>(1)?)))
+        .optional()?;
+    Ok(last.map_or((0, Hash::default()), |(seq, leaf)| (seq + 1, leaf)))
+}
+
+/// The hash of a complete subtree.
+pub(crate) fn node(connection: &Connection, node: Node) -> Result<Hash, StoreFault> {
+    let Node { level, index } = node;
+    let gone = || StoreFault::Damaged(format!("audit tree: node {level}/{index} is missing"));
+    if level >= STORED_LEVEL_MIN {
+        return connection
+            .prepare_cached("SELECT hash FROM audit_nodes WHERE level = ?1 AND place = ?2")?
+            .query_row(params![level, index], |row| row.get(0))
+            .optional()?
+            .ok_or_else(gone);
+    }
+    let count = 1usize << level;
+    let first = index << level;
+    let mut query = connection
+        .prepare_cached("SELECT leaf FROM audit WHERE seq >= ?1 AND seq < ?2 ORDER BY seq")?;
+    let rows = query.query_map(params![first, first + count as u64], |row| row.get(0))?;
+    let mut hashes: Vec<Hash> = rows.collect::<Result<_, _>>()?;
+    if hashes.len() != count {
+        return Err(gone());
+    }
+    while hashes.len() > 1 {
+        hashes = hashes.chunks(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
+    }
+    Ok(hashes[0])
+}

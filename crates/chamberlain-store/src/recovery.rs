@@ -1,0 +1,169 @@
+//! What a start makes of how the last run ended, and what a proper end leaves behind.
+//!
+//! A crash never refunds. A call without an end stays charged at its reservation. After a power
+//! loss, when the newest commits may be gone, what was leased and not seen spent counts as spent.
+
+use chamberlain_core::ledger::account::Balance;
+use chamberlain_core::record::{Notice, Severity};
+use chamberlain_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::json;
+
+use crate::balances::{self, Held};
+use crate::fault::StoreFault;
+use crate::meta;
+use crate::writer::calls::{Trouble, facts};
+use crate::writer::state::{State, open_calls};
+
+const BOOT_ID: &str = "store.boot_id";
+const CLEAN: &str = "store.clean";
+
+/// Leases of windows that ended at most this long ago are tidied up, milliseconds.
+const TIDIED_MS: i64 = 40 * 86_400_000;
+
+/// How the last run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LastRun {
+    /// There was none.
+    None,
+    /// It was closed.
+    Closed,
+    /// The process died; the machine went on, so everything committed is there.
+    Killed,
+    /// The machine started anew since, or nobody can tell: the newest commits may be gone.
+    PowerLost,
+}
+
+impl LastRun {
+    /// Reads how the last run ended. An empty boot id is never the same as another.
+    pub(crate) fn read(connection: &Connection, boot_id: &str) -> Result<LastRun, StoreFault> {
+        let Some(last) = meta::get(connection, BOOT_ID)? else { return Ok(LastRun::None) };
+        let clean = meta::get(connection, CLEAN)?.is_some_and(|flag| flag == b"1");
+        let same_boot = !boot_id.is_empty() && last == boot_id.as_bytes();
+        Ok(match (clean, same_boot) {
+            (true, _) => LastRun::Closed,
+            (false, true) => LastRun::Killed,
+            (false, false) => LastRun::PowerLost,
+        })
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            LastRun::None => "none",
+            LastRun::Closed => "closed",
+            LastRun::Killed => "killed",
+            LastRun::PowerLost => "power_lost",
+        }
+    }
+}
+
+/// Sets the books right after the last run, in the open transaction, and marks this run as begun.
+pub(crate) fn recover(
+    connection: &Connection,
+    state: &mut State,
+    boot_id: &str,
+    now: Timestamp,
+) -> Result<(), StoreFault> {
+    let last = LastRun::read(connection, boot_id)?;
+    // The end of the last run by its own records: a clock that was set forward in between must
+    // not make its windows look ended.
+    let alive_at = last_record_at(connection)?.map_or(now, |at| at.min(now));
+    let lost = open_calls(connection)?;
+    for (call, _) in &lost {
+        state.give_up(connection, *call, now).map_err(fault)?;
+    }
+    state.flush(connection)?;
+    if last == LastRun::PowerLost {
+        charge_lost_leases(connection, state, alive_at, now)?;
+    } else {
+        return_leases(connection, alive_at)?;
+    }
+    meta::put(connection, BOOT_ID, boot_id.as_bytes())?;
+    meta::put(connection, CLEAN, b"0")?;
+    if last == LastRun::None {
+        return Ok(());
+    }
+    if !lost.is_empty() || last == LastRun::PowerLost {
+        tracing::warn!(last_run = last.word(), calls = lost.len(), "the last run ended in a crash");
+    }
+    let severity = if lost.is_empty() { Severity::Info } else { Severity::Warning };
+    let notice = Notice {
+        at: now,
+        kind: "store.opened".into(),
+        severity,
+        subject: "store".into(),
+        message: format!(
+            "The store was opened; {} calls of the last run have an unknown end.",
+            lost.len()
+        ),
+        facts: facts(json!({ "last_run": last.word(), "calls_unsettled": lost.len() })),
+        notify: false,
+    };
+    state.note(connection, &notice).map_err(fault)
+}
+
+/// Marks a proper end: what was leased and not spent is given back.
+pub(crate) fn close(connection: &Connection, state: &mut State) -> Result<(), StoreFault> {
+    let alive_at = last_record_at(connection)?.unwrap_or_default();
+    return_leases(connection, alive_at)?;
+    meta::put(connection, CLEAN, b"1")?;
+    // The balances in memory are older than what was just written.
+    *state = State::load(connection)?;
+    Ok(())
+}
+
+/// Counts the rest of every lease as spent.
+fn charge_lost_leases(
+    connection: &Connection,
+    state: &mut State,
+    alive_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreFault> {
+    for Held { id, account, balance } in balances::running(connection, alive_at)? {
+        let rest = balance.granted.saturating_sub(balance.used());
+        if rest.is_zero() {
+            continue;
+        }
+        let unsettled = balance.unsettled.checked_add(rest);
+        let unsettled = unsettled.ok_or_else(|| StoreFault::OutOfRange("a balance".into()))?;
+        balances::save(connection, id, &Balance { unsettled, ..balance })?;
+        let notice = Notice {
+            at: now,
+            kind: "lease.lost".into(),
+            severity: Severity::Warning,
+            subject: account.to_string(),
+            message: format!(
+                "The machine stopped without warning; {rest} that may have been spent unseen now \
+                 counts as spent."
+            ),
+            facts: facts(json!({ "account": account, "amount": rest })),
+            notify: true,
+        };
+        state.note(connection, &notice).map_err(fault)?;
+    }
+    Ok(())
+}
+
+/// Lets every lease shrink to what is used of it.
+fn return_leases(connection: &Connection, alive_at: Timestamp) -> Result<(), StoreFault> {
+    for Held { id, balance, .. } in balances::running(connection, alive_at.plus_ms(-TIDIED_MS))? {
+        let used = balance.used();
+        if balance.granted > used {
+            balances::save(connection, id, &Balance { granted: used, ..balance })?;
+        }
+    }
+    Ok(())
+}
+
+fn last_record_at(connection: &Connection) -> Result<Option<Timestamp>, StoreFault> {
+    let at = connection
+        .query_row("SELECT at FROM audit ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
+        .optional()?;
+    Ok(at.map(Timestamp::from_ms))
+}
+
+fn fault(trouble: Trouble) -> StoreFault {
+    match trouble {
+        Trouble::Refused(fault) | Trouble::Broken(fault) => fault,
+    }
+}

@@ -1,0 +1,327 @@
+//! The data plane's writes: intents, settlements, leases, notices.
+//!
+//! Each runs inside the writer's transaction. What is refused is refused before its first write;
+//! a fault after that undoes the whole transaction.
+
+use std::borrow::Cow;
+
+use chamberlain_core::audit::record;
+use chamberlain_core::id::CallId;
+use chamberlain_core::ledger::account::{Balance, Grant, LeaseWanted};
+use chamberlain_core::money::Money;
+use chamberlain_core::record::{Certainty, Intent, Notice, Settlement, Severity};
+use chamberlain_core::time::Timestamp;
+use rusqlite::{Connection, params};
+use serde_json::json;
+
+use super::state::{OpenCall, State};
+use crate::fault::StoreFault;
+use crate::outbox;
+use crate::words::{count_column, money_column, word};
+
+const INSERT_CALL: &str = "
+    INSERT INTO calls (id, at, virtual_key, environment, upstream_key, route, operation, model,
+                       max_tokens, stream, source, reserved, account_set, intent_seq)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+
+const CLOSE_CALL: &str = "
+    UPDATE calls SET closed_seq = ?2, closed_at = ?3, outcome = ?4, certainty = ?5, cost = ?6,
+        served_model = ?7, tokens_input = ?8, tokens_write_5m = ?9, tokens_write_1h = ?10,
+        tokens_read = ?11, tokens_output = ?12, status = ?13, upstream_request_id = ?14,
+        stop_reason = ?15, attempts = ?16, first_byte_ms = ?17, duration_ms = ?18
+    WHERE seq = ?1 AND closed_seq IS NULL";
+
+const CLOSE_LOST_CALL: &str = "
+    UPDATE calls SET closed_seq = ?2, closed_at = ?3, certainty = 'unsettled', cost = reserved
+    WHERE seq = ?1 AND closed_seq IS NULL";
+
+const NOTE_USE: &str = "UPDATE upstream_keys SET last_used_at = ?2 WHERE id = ?1";
+
+/// What a fault means for the transaction it happened in.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The request was refused and changed nothing; the others go on.
+    Refused(StoreFault),
+    /// The transaction cannot be trusted any more.
+    Broken(StoreFault),
+}
+
+impl From<StoreFault> for Trouble {
+    fn from(fault: StoreFault) -> Trouble {
+        Trouble::Broken(fault)
+    }
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Trouble {
+        Trouble::Broken(error.into())
+    }
+}
+
+impl State {
+    /// Records an intent: the call's row, the reservations, the audit record.
+    pub(crate) fn intend(
+        &mut self,
+        connection: &Connection,
+        intent: &Intent,
+    ) -> Result<(), Trouble> {
+        let reserved = money_column("a reservation", intent.reserved).map_err(Trouble::Refused)?;
+        let set = self.books.set_of(connection, &intent.accounts)?;
+        let inserted = connection.prepare_cached(INSERT_CALL)?.execute(params![
+            intent.call.to_bytes(),
+            intent.at.ms(),
+            intent.virtual_key.as_str(),
+            intent.environment.as_str(),
+            intent.upstream_key.as_ref().map(|id| id.as_str()),
+            word(intent.route),
+            intent.operation,
+            intent.model,
+            count_column(intent.max_tokens),
+            intent.stream,
+            intent.source.to_string(),
+            reserved,
+            set.id,
+            self.log.next(),
+        ]);
+        match inserted.map_err(StoreFault::from) {
+            Err(StoreFault::Conflict(_)) => {
+                let problem = format!("{} has an intent already", intent.call);
+                return Err(Trouble::Refused(StoreFault::Conflict(problem)));
+            }
+            other => other?,
+        };
+        let seq = connection.last_insert_rowid();
+        self.books.change(&set, |balance| {
+            balance.reserved = balance.reserved.checked_add(intent.reserved)?;
+            Some(())
+        })?;
+        self.log.append(connection, intent.at, "call.intent", None, |out, place| {
+            record::intent(out, place, intent);
+        })?;
+        self.open.insert(intent.call, OpenCall { seq, reserved, set: set.id });
+        if let Some(key) = &intent.upstream_key
+            && self.is_new_use(key, intent.at)
+        {
+            connection.prepare_cached(NOTE_USE)?.execute(params![key.as_str(), intent.at.ms()])?;
+        }
+        Ok(())
+    }
+
+    /// Records how a call ended: closes its row, lets its reservation go, charges its cost. A
+    /// call that is unknown or closed changes no money; that it was tried is put on record.
+    pub(crate) fn settle(
+        &mut self,
+        connection: &Connection,
+        settlement: &Settlement,
+    ) -> Result<(), Trouble> {
+        let Some(open) = self.open.get(&settlement.call).copied() else {
+            return self.refuse_settlement(connection, settlement);
+        };
+        let settlement = trusted(settlement, open);
+        let settlement = settlement.as_ref();
+        let unsettled = settlement.certainty == Certainty::Unsettled;
+        let set = self.books.set(connection, open.set)?;
+        close_row(connection, open.seq, self.log.next(), settlement)?;
+        let reserved = Money::from_pico(i128::from(open.reserved));
+        self.books.change(&set, |balance| {
+            release(balance, reserved)?;
+            charge(balance, settlement.cost, unsettled)
+        })?;
+        self.log.append(connection, settlement.at, "call.settled", None, |out, place| {
+            record::settlement(out, place, settlement);
+        })?;
+        self.open.remove(&settlement.call);
+        Ok(())
+    }
+
+    /// Closes a call that nobody will settle any more: its reservation stays charged.
+    pub(crate) fn give_up(
+        &mut self,
+        connection: &Connection,
+        call: CallId,
+        now: Timestamp,
+    ) -> Result<(), Trouble> {
+        let Some(open) = self.open.remove(&call) else { return Ok(()) };
+        let reserved = Money::from_pico(i128::from(open.reserved));
+        let notice = Notice {
+            at: now,
+            kind: "call.unsettled".into(),
+            severity: Severity::Warning,
+            subject: call.to_string(),
+            message: format!("How this call ended is unknown; {reserved} stays charged."),
+            facts: facts(json!({ "cost": reserved })),
+            notify: false,
+        };
+        let written = self.log.note(connection, &notice)?;
+        connection.prepare_cached(CLOSE_LOST_CALL)?.execute(params![
+            open.seq,
+            written.seq,
+            now.ms()
+        ])?;
+        let set = self.books.set(connection, open.set)?;
+        self.books.change(&set, |balance| {
+            release(balance, reserved)?;
+            charge(balance, reserved, true)
+        })?;
+        Ok(())
+    }
+
+    /// Raises leases, all or none. A lease never falls, and never rises above the limit.
+    pub(crate) fn lease(
+        &mut self,
+        connection: &Connection,
+        wanted: &[LeaseWanted],
+        now: Timestamp,
+    ) -> Result<Vec<Grant>, Trouble> {
+        let mut grants = Vec::with_capacity(wanted.len());
+        for lease in wanted {
+            let balance = self.books.balance(connection, &lease.account)?;
+            let granted = lease.granted.max(balance.granted).max(balance.used());
+            if granted > lease.limit && granted > balance.granted {
+                return Err(Trouble::Refused(StoreFault::AboveLimit {
+                    account: lease.account.to_string(),
+                    limit: lease.limit.to_string(),
+                    wanted: granted.to_string(),
+                }));
+            }
+            grants.push(Grant { account: lease.account.clone(), granted });
+        }
+        for (grant, lease) in grants.iter().zip(wanted) {
+            let before = self.books.balance(connection, &grant.account)?;
+            let after = Balance { granted: grant.granted.max(before.granted), ..before };
+            if after == before {
+                continue;
+            }
+            self.books.replace(connection, &grant.account, after)?;
+            let notice = Notice {
+                at: now,
+                kind: "lease.granted".into(),
+                severity: Severity::Info,
+                subject: grant.account.to_string(),
+                message: format!("{} of {} may be spent.", grant.granted, lease.limit),
+                facts: facts(json!({
+                    "before": before.granted,
+                    "after": grant.granted,
+                    "limit": lease.limit,
+                })),
+                notify: false,
+            };
+            self.log.note(connection, &notice)?;
+        }
+        Ok(grants)
+    }
+
+    /// Records a notice; what is urgent or asks for it goes to the outbox as well.
+    pub(crate) fn note(&mut self, connection: &Connection, notice: &Notice) -> Result<(), Trouble> {
+        let written = self.log.note(connection, notice)?;
+        if notice.notify || notice.severity >= Severity::High {
+            outbox::insert_notice(connection, &written, notice)?;
+        }
+        Ok(())
+    }
+
+    fn refuse_settlement(
+        &mut self,
+        connection: &Connection,
+        settlement: &Settlement,
+    ) -> Result<(), Trouble> {
+        let closed = connection
+            .prepare_cached("SELECT 1 FROM calls WHERE id = ?1")?
+            .exists([settlement.call.to_bytes()])?;
+        let reason = if closed { "it is closed already" } else { "it has no intent" };
+        tracing::error!(call = %settlement.call, reason, "a settlement was refused");
+        self.note(
+            connection,
+            &Notice {
+                at: settlement.at,
+                kind: "call.settlement_refused".into(),
+                severity: Severity::High,
+                subject: settlement.call.to_string(),
+                message: format!(
+                    "A settlement of {} for this call was refused and changed nothing: {reason}. \
+                     Compare the call with Anthropic's usage report.",
+                    settlement.cost
+                ),
+                facts: facts(json!({ "cost": settlement.cost, "reason": reason })),
+                notify: false,
+            },
+        )
+    }
+}
+
+/// The settlement as far as it can be believed: what is charged is never below nothing, and an
+/// unknown outcome is never charged below its reservation.
+fn trusted(settlement: &Settlement, open: OpenCall) -> Cow<'_, Settlement> {
+    let reserved = Money::from_pico(i128::from(open.reserved));
+    let mut trusted = Cow::Borrowed(settlement);
+    if settlement.reserved != reserved {
+        tracing::error!(
+            call = %settlement.call, claimed = %settlement.reserved, %reserved,
+            "a settlement claims another reservation than its intent; the intent counts"
+        );
+        trusted.to_mut().reserved = reserved;
+    }
+    if settlement.cost.is_negative() {
+        tracing::error!(call = %settlement.call, cost = %settlement.cost, "a cost below nothing");
+        trusted.to_mut().certainty = Certainty::Unsettled;
+    }
+    if trusted.certainty == Certainty::Unsettled && trusted.cost < reserved {
+        trusted.to_mut().cost = reserved;
+    }
+    trusted
+}
+
+fn close_row(
+    connection: &Connection,
+    seq: i64,
+    closed_seq: u64,
+    settlement: &Settlement,
+) -> Result<(), Trouble> {
+    let tokens = &settlement.tokens;
+    let changed = connection.prepare_cached(CLOSE_CALL)?.execute(params![
+        seq,
+        closed_seq,
+        settlement.at.ms(),
+        word(settlement.outcome),
+        word(settlement.certainty),
+        // No call costs nine million dollars; if one says so, balances and audit stay exact.
+        money_column("a cost", settlement.cost).unwrap_or(i64::MAX),
+        settlement.served_model,
+        count_column(tokens.input),
+        count_column(tokens.cache_write_5m),
+        count_column(tokens.cache_write_1h),
+        count_column(tokens.cache_read),
+        count_column(tokens.output),
+        settlement.status,
+        settlement.upstream_request_id,
+        settlement.stop_reason,
+        settlement.attempts,
+        settlement.first_byte_ms.map(count_column),
+        count_column(settlement.duration_ms),
+    ])?;
+    if changed == 1 {
+        return Ok(());
+    }
+    let problem = format!("{} is open in memory and not in the store", settlement.call);
+    Err(Trouble::Broken(StoreFault::Damaged(problem)))
+}
+
+/// Lets a reservation go; `None` when less is reserved, which would mean that it was let go twice.
+fn release(balance: &mut Balance, reserved: Money) -> Option<()> {
+    balance.reserved = balance.reserved.checked_sub(reserved).filter(|rest| !rest.is_negative())?;
+    Some(())
+}
+
+fn charge(balance: &mut Balance, cost: Money, unsettled: bool) -> Option<()> {
+    let column = if unsettled { &mut balance.unsettled } else { &mut balance.settled };
+    *column = column.checked_add(cost)?;
+    Some(())
+}
+
+/// The members of a JSON object.
+pub(crate) fn facts(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    match value {
+        serde_json::Value::Object(members) => members,
+        _ => serde_json::Map::new(),
+    }
+}
