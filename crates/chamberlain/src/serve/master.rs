@@ -1,0 +1,86 @@
+//! Where the master key comes from: systemd, a file, the environment, a passphrase; and, where
+//! nobody brings one, a file of our own in the data folder.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use chamberlain_core::secret::Secret;
+use chamberlain_core::time::Entropy;
+use chamberlain_vault::{Master, MasterError};
+
+use crate::data_dir::DataDir;
+use crate::failure::{Failure, exit};
+
+/// The name systemd gives the credential (`LoadCredential=chamberlain-master-key:…`).
+const CREDENTIAL: &str = "chamberlain-master-key";
+
+/// Finds the master key. `wants_passphrase` is what the vault's header says, `None` when there is
+/// no vault yet; then a key file is made if nothing else is given.
+pub(super) fn find(
+    data: &DataDir,
+    wants_passphrase: Option<bool>,
+    entropy: &dyn Entropy,
+) -> Result<Master, Failure> {
+    if let Some(master) = given() {
+        return master.map_err(refused);
+    }
+    match wants_passphrase {
+        Some(true) => ask(),
+        Some(false) => Master::from_file(&data.master_key()).map_err(refused),
+        None => {
+            make(&data.master_key(), entropy)?;
+            Master::from_file(&data.master_key()).map_err(refused)
+        }
+    }
+}
+
+/// What the surroundings bring, the most deliberate first.
+fn given() -> Option<Result<Master, MasterError>> {
+    let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let text = |name| env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new);
+    let credential = path("CREDENTIALS_DIRECTORY").map(|folder| folder.join(CREDENTIAL));
+    if let Some(credential) = credential.filter(|credential| credential.exists()) {
+        return Some(Master::from_credential(&credential));
+    }
+    if let Some(file) = path("CHAMBERLAIN_MASTER_KEY_FILE") {
+        return Some(Master::from_file(&file));
+    }
+    if let Some(key) = text("CHAMBERLAIN_MASTER_KEY") {
+        return Some(Master::from_text(&key));
+    }
+    path("CHAMBERLAIN_PASSPHRASE_FILE").map(|file| Master::from_passphrase_file(&file))
+}
+
+fn ask() -> Result<Master, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(exit::UNAVAILABLE, "the vault wants a passphrase")
+            .hint("name a file that holds it in CHAMBERLAIN_PASSPHRASE_FILE"));
+    }
+    let typed = rpassword::prompt_password("Passphrase of the vault: ")
+        .map_err(|error| Failure::failed(format!("no passphrase could be read: {error}")))?;
+    Master::from_passphrase(&Secret::new(typed)).map_err(refused)
+}
+
+/// Makes the key file, for its owner alone. One that is there already is not touched.
+fn make(path: &Path, entropy: &dyn Entropy) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(Failure::file(path, &error)),
+    };
+    let key = Master::generate(entropy);
+    let written = file
+        .write_all(key.expose().as_bytes())
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.sync_all());
+    written.map_err(|error| Failure::file(path, &error))
+}
+
+fn refused(error: MasterError) -> Failure {
+    Failure::new(exit::UNAVAILABLE, error.to_string())
+}
