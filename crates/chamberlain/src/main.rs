@@ -2,8 +2,10 @@
 
 mod cli;
 mod config;
+mod data_dir;
 mod failure;
 mod out;
+mod serve;
 mod world;
 
 use std::process::ExitCode;

@@ -13,6 +13,7 @@ mod init;
 mod key;
 mod limit;
 mod man;
+mod mock;
 mod parse;
 mod pause;
 mod prices;
@@ -104,6 +105,8 @@ enum Noun {
     Completions(completions::Completions),
     /// Write the man pages
     Man(man::Man),
+    /// A faithful fake Anthropic API, for tests and for trying out
+    Mock(mock::Mock),
     /// Help on a command or a topic
     Help(help::Help),
 }
@@ -128,6 +131,7 @@ impl Noun {
             Noun::Init(noun) => noun.run(context),
             Noun::Completions(noun) => noun.run(context),
             Noun::Man(noun) => noun.run(context),
+            Noun::Mock(noun) => noun.run(context),
             Noun::Help(noun) => noun.run(context),
         }
     }

@@ -5,11 +5,12 @@ use std::env;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chamberlain_core::secret::Secret;
 use chamberlain_core::time::Entropy;
-use chamberlain_vault::{Master, MasterError};
+use chamberlain_vault::master::{Master, MasterError};
 
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, exit};
@@ -25,7 +26,7 @@ pub(super) fn find(
     entropy: &dyn Entropy,
 ) -> Result<Master, Failure> {
     if let Some(master) = given() {
-        return master.map_err(refused);
+        return master;
     }
     match wants_passphrase {
         Some(true) => ask(),
@@ -38,20 +39,32 @@ pub(super) fn find(
 }
 
 /// What the surroundings bring, the most deliberate first.
-fn given() -> Option<Result<Master, MasterError>> {
+fn given() -> Option<Result<Master, Failure>> {
     let path = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let text = |name| env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new);
     let credential = path("CREDENTIALS_DIRECTORY").map(|folder| folder.join(CREDENTIAL));
     if let Some(credential) = credential.filter(|credential| credential.exists()) {
-        return Some(Master::from_credential(&credential));
+        return Some(Master::from_credential(&credential).map_err(refused));
     }
     if let Some(file) = path("CHAMBERLAIN_MASTER_KEY_FILE") {
-        return Some(Master::from_file(&file));
+        return Some(Master::from_file(&file).map_err(refused));
     }
     if let Some(key) = text("CHAMBERLAIN_MASTER_KEY") {
-        return Some(Master::from_text(&key));
+        return Some(Master::from_text(&key).map_err(refused));
     }
-    path("CHAMBERLAIN_PASSPHRASE_FILE").map(|file| Master::from_passphrase_file(&file))
+    path("CHAMBERLAIN_PASSPHRASE_FILE").map(|file| from_passphrase_file(&file))
+}
+
+/// Reads a passphrase from a file that nobody else may read.
+fn from_passphrase_file(path: &Path) -> Result<Master, Failure> {
+    let mode = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?.mode();
+    if mode & 0o077 != 0 {
+        let message = format!("others can read the passphrase file {}", path.display());
+        return Err(Failure::new(exit::UNAVAILABLE, message)
+            .hint(format!("chmod 600 {}", path.display())));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+    Master::from_passphrase(&Secret::new(text)).map_err(refused)
 }
 
 fn ask() -> Result<Master, Failure> {

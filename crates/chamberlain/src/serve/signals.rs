@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 const STOPPED_AT_ONCE: i32 = 130;
 
 /// The signals that matter, caught from now on.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -18,7 +18,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Catches them. Must be called inside a tokio runtime.
-    pub(super) fn catch() -> std::io::Result<Signals> {
+    pub(crate) fn catch() -> std::io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -27,7 +27,7 @@ impl Signals {
     }
 
     /// Waits for the signal to stop, calling `reload` for each SIGHUP in the meantime.
-    pub(super) async fn until_stop(&mut self, reload: impl Fn()) {
+    pub(crate) async fn until_stop(&mut self, reload: impl Fn()) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
@@ -39,7 +39,7 @@ impl Signals {
 
     /// Waits until `drained`, at most `grace`. A second signal ends the process on the spot: what
     /// was in flight is charged as unsettled at the next start, as after a crash.
-    pub(super) async fn drain(&mut self, drained: CancellationToken, grace: Duration) {
+    pub(crate) async fn drain(&mut self, drained: CancellationToken, grace: Duration) {
         tokio::select! {
             () = drained.cancelled() => {}
             () = tokio::time::sleep(grace) => {

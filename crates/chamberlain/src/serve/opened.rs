@@ -1,0 +1,78 @@
+//! The data folder, opened: the store, and the vault that the store's header belongs to.
+
+use std::sync::Arc;
+
+use chamberlain_core::audit::record::Principal;
+use chamberlain_core::time::{Clock, Entropy};
+use chamberlain_store::{Facts, OpenOptions, Store, StoreFault};
+use chamberlain_vault::vault::{Vault, VaultError, VaultHeader};
+use serde_json::json;
+
+use super::master;
+use crate::data_dir::DataDir;
+use crate::failure::{Failure, exit};
+
+/// The name under which the store keeps the vault's header.
+const VAULT_HEADER: &str = "vault.header";
+
+/// An opened data folder. Whoever holds it is the only one.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) vault: Arc<Vault>,
+}
+
+/// Opens store and vault, making both when they are missing.
+pub(crate) fn open(
+    data: &DataDir,
+    clock: Arc<dyn Clock>,
+    entropy: &dyn Entropy,
+) -> Result<Opened, Failure> {
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let options = OpenOptions { clock, boot_id: boot_id.trim().to_owned(), read_only: false };
+    let store = Store::open(&data.store(), options).map_err(|fault| of_store(&fault))?;
+    let vault = Arc::new(open_vault(data, &store, entropy)?);
+    Ok(Opened { store, vault })
+}
+
+fn open_vault(data: &DataDir, store: &Store, entropy: &dyn Entropy) -> Result<Vault, Failure> {
+    let stored = store.meta(VAULT_HEADER).map_err(|fault| of_store(&fault))?;
+    let Some(stored) = stored else { return make_vault(data, store, entropy) };
+    let header: VaultHeader = serde_json::from_slice(&stored).map_err(|error| {
+        Failure::new(exit::UNAVAILABLE, format!("the vault's header cannot be read: {error}"))
+            .hint("restore the data folder from a backup")
+    })?;
+    let master = master::find(data, Some(header.wants_passphrase()), entropy)?;
+    Vault::open(&master, &header).map_err(|error| of_vault(&error))
+}
+
+fn make_vault(data: &DataDir, store: &Store, entropy: &dyn Entropy) -> Result<Vault, Failure> {
+    let master = master::find(data, None, entropy)?;
+    let (vault, header) = Vault::create(&master, entropy).map_err(|error| of_vault(&error))?;
+    let bytes = serde_json::to_vec(&header)
+        .map_err(|error| Failure::failed(format!("the vault's header: {error}")))?;
+    let facts = Facts {
+        after: Some(json!({ "vault": header.id(), "passphrase": header.wants_passphrase() })),
+        ..Facts::default()
+    };
+    store
+        .change(Principal::Chamberlain, move |change| {
+            change.put_meta(VAULT_HEADER, &bytes)?;
+            change.audit("vault.create", "vault", &facts)?;
+            Ok(())
+        })
+        .map_err(|fault| of_store(&fault))?;
+    Ok(vault)
+}
+
+/// A fault of the store, as the end of a command.
+pub(crate) fn of_store(fault: &StoreFault) -> Failure {
+    let code = match fault {
+        StoreFault::Locked { .. } => exit::CONFLICT,
+        _ => exit::UNAVAILABLE,
+    };
+    Failure::new(code, fault.to_string())
+}
+
+fn of_vault(error: &VaultError) -> Failure {
+    Failure::new(exit::UNAVAILABLE, error.to_string())
+}
