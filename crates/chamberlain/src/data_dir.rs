@@ -43,9 +43,11 @@ impl DataDir {
         }
         let me = rustix::process::geteuid().as_raw();
         if found.uid() != me && me != 0 {
-            let message = format!("{} belongs to another user (uid {})", path.display(), found.uid());
-            return Err(Failure::new(exit::UNAVAILABLE, message)
-                .hint("run as that user, or as root"));
+            let message =
+                format!("{} belongs to another user (uid {})", path.display(), found.uid());
+            return Err(
+                Failure::new(exit::UNAVAILABLE, message).hint("run as that user, or as root")
+            );
         }
         Ok(DataDir { path: path.to_owned() })
     }

@@ -7,7 +7,6 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::context::Context;
-use crate::config::value::parse_duration;
 use crate::failure::Failure;
 use crate::serve::{listen, signals};
 
@@ -28,12 +27,12 @@ pub(crate) struct Mock {
     /// Where to answer
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8789")]
     listen: String,
-    /// Time before the first byte of a message's answer
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0ms")]
-    latency: Duration,
-    /// Time between the events of a stream
-    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0ms")]
-    event_gap: Duration,
+    /// Milliseconds before the first byte of a message's answer
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    latency_ms: u64,
+    /// Milliseconds between the events of a stream
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    event_gap_ms: u64,
     /// Keep request bodies in the journal
     #[arg(long)]
     keep_bodies: bool,
@@ -43,10 +42,6 @@ pub(crate) struct Mock {
     /// Bill an answer in full although its client left
     #[arg(long)]
     bill_abandoned_in_full: bool,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map(Duration::from_millis)
 }
 
 impl Mock {
@@ -75,8 +70,8 @@ impl Mock {
     fn config(&self) -> MockConfig {
         MockConfig {
             journal: if self.keep_bodies { Journaling::WithBodies } else { Journaling::On },
-            latency: self.latency,
-            event_gap: self.event_gap,
+            latency: Duration::from_millis(self.latency_ms),
+            event_gap: Duration::from_millis(self.event_gap_ms),
             strict_fields: self.strict_fields,
             abandoned: match self.bill_abandoned_in_full {
                 true => Abandoned::InFull,

@@ -4,8 +4,8 @@
 use std::env;
 use std::fs::OpenOptions;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chamberlain_core::secret::Secret;
@@ -60,8 +60,9 @@ fn from_passphrase_file(path: &Path) -> Result<Master, Failure> {
     let mode = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?.mode();
     if mode & 0o077 != 0 {
         let message = format!("others can read the passphrase file {}", path.display());
-        return Err(Failure::new(exit::UNAVAILABLE, message)
-            .hint(format!("chmod 600 {}", path.display())));
+        return Err(
+            Failure::new(exit::UNAVAILABLE, message).hint(format!("chmod 600 {}", path.display()))
+        );
     }
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     Master::from_passphrase(&Secret::new(text)).map_err(refused)

@@ -28,7 +28,8 @@ pub(crate) fn open(
     entropy: &dyn Entropy,
 ) -> Result<Opened, Failure> {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let options = OpenOptions { clock, boot_id: boot_id.trim().to_owned(), read_only: false };
+    let boot_id = boot_id.trim().to_owned();
+    let options = OpenOptions { clock, boot_id, read_only: false, bytes_max: None };
     let store = Store::open(&data.store(), options).map_err(|fault| of_store(&fault))?;
     let vault = Arc::new(open_vault(data, &store, entropy)?);
     Ok(Opened { store, vault })
