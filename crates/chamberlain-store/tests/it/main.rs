@@ -1,7 +1,14 @@
 //! The store through its public face, on real files.
 
+#[cfg(test)]
 mod books;
+#[cfg(test)]
 mod calls;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod support;
