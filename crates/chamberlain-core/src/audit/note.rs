@@ -171,7 +171,7 @@ pub fn open<'a>(note: &'a str, trusted: &'a [VerifierKey]) -> Result<Opened<'a>,
         if !key.verifies(text, &line.signature) {
             return Err(NoteError::Forged(key.name.clone()));
         }
-        by = by.or(Some(key));
+        by = Some(key);
     }
     let Some(key) = by else {
         let signers: Vec<String> = lines

@@ -220,6 +220,28 @@ fn a_forged_record_in_place_of_another_is_found() {
 }
 
 #[test]
+fn a_forged_last_record_is_found() {
+    let mut world = World::new(22);
+    let sound = world.sound.clone();
+    let last = RECORDS - 1;
+    // It claims an index that is past, after the right predecessor.
+    let prev = sound.rows[last as usize - 1].leaf;
+    let row = world.record(&Place { seq: last - 1, prev });
+    let mut stored = sound.clone();
+    stored.rows[last as usize] = Row { seq: last, ..row };
+    let moved = Fault::Moved { stored: last, claimed: last - 1 };
+    let report = world.verify(&stored, &[]);
+    assert_eq!(report.integrity, Some(Finding { index: last, fault: moved }));
+    // It was put right behind a signed record, after none that exists.
+    let mut stored = sound;
+    stored.rows.truncate(35);
+    let row = world.record(&Place { seq: 35, prev: [7; 32] });
+    stored.rows.push(row);
+    let report = world.verify(&stored, &[]);
+    assert_eq!(report.integrity, Some(Finding { index: 35, fault: Fault::Misplaced }));
+}
+
+#[test]
 fn a_changed_time_is_found() {
     World::new(6).finds(|world, stored| {
         let index = world.below(RECORDS - 1);
@@ -256,6 +278,22 @@ fn a_deletion_is_found() {
         renumber(stored);
         index
     });
+}
+
+#[test]
+fn a_checkpoint_inside_a_gap_is_no_fault_of_its_own() {
+    let world = World::new(23);
+    let mut stored = world.sound.clone();
+    stored.rows.drain(5..30);
+    let mut verifier = Verifier::new(vec![world.key.clone()], 0);
+    stored.checkpoints.iter().for_each(|(_, note)| verifier.checkpoint(note));
+    for row in &stored.rows {
+        let (bytes, columns) = (Some(&row.bytes[..]), Columns::default());
+        verifier.record(StoredRecord { seq: row.seq, bytes, leaf: row.leaf, columns });
+    }
+    let report = verifier.finish();
+    let gap = Finding { index: 5, fault: Fault::Gap { count: 25 } };
+    assert_eq!((report.completeness, report.integrity, report.faults), (Some(gap), None, 1));
 }
 
 #[test]
