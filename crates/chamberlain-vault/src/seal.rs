@@ -8,7 +8,7 @@
 //!
 //! Algorithm 1 is XChaCha20-Poly1305 for both. Both are bound to what the secret is for and which
 //! record it is (the associated data), so that sealed data moved to another record does not open.
-//! A new master key means wrapping each data key anew ([`rewrap`]); the secret itself stays as it is.
+//! A new master key means wrapping each data key anew (rewrapping); the secret itself stays as it is.
 
 use std::fmt;
 

@@ -116,7 +116,7 @@ impl UpstreamKey {
         self.0.expose()
     }
 
-    /// See [`hint`].
+    /// What people know the key by, as Anthropic's console shows it: `sk-ant-api03-R2D...igAA`.
     pub fn hint(&self) -> String {
         hint(self.0.expose())
     }
