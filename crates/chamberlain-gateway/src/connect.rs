@@ -113,7 +113,7 @@ fn client(connector: TimedConnector) -> Client<TimedConnector, Full<Bytes>> {
         .build(connector)
 }
 
-fn https() -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
+pub(crate) fn https() -> Result<HttpsConnector<HttpConnector>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

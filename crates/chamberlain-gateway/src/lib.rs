@@ -24,6 +24,7 @@ pub mod keys;
 mod live;
 mod notice;
 mod permit;
+pub mod probe;
 mod record;
 mod refine;
 mod refuse;

@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod data_dir;
 mod failure;
+mod logs;
 mod out;
 mod serve;
 mod world;

@@ -66,6 +66,12 @@ pub(crate) struct Calls {
     /// Only that cost this or more
     #[arg(long, value_name = "USD", value_parser = parse::money)]
     min_cost: Option<Money>,
+    /// Only before this call, newest first (the next page)
+    #[arg(long, value_name = "CALL", conflicts_with_all = ["after", "follow"])]
+    before: Option<String>,
+    /// Only after this call, oldest first
+    #[arg(long, value_name = "CALL", conflicts_with = "follow")]
+    after: Option<String>,
     /// How many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
@@ -89,7 +95,7 @@ impl Calls {
         if self.follow {
             return self.follow(context.out, door.as_ref());
         }
-        let (calls, has_more) = self.newest(door.as_ref(), self.limit as usize)?;
+        let (calls, has_more) = self.page(door.as_ref(), self.limit as usize)?;
         if self.csv {
             return calls.iter().try_for_each(|call| context.out.line(&csv(call)));
         }
@@ -121,19 +127,22 @@ impl Calls {
         self.min_cost.is_none_or(|least| call.cost.is_some_and(|cost| cost >= least))
     }
 
-    /// The newest `wanted` calls, newest first, and whether there are more.
-    fn newest(&self, door: &dyn Door, wanted: usize) -> Result<(Vec<Call>, bool), Failure> {
+    /// The first `wanted` calls in the direction asked for, and whether there are more.
+    fn page(&self, door: &dyn Door, wanted: usize) -> Result<(Vec<Call>, bool), Failure> {
         let mut found: Vec<Call> = Vec::new();
-        let mut before = None;
+        let (mut before, mut after) = (self.before.clone(), self.after.clone());
         loop {
             let missing = u32::try_from(wanted - found.len()).unwrap_or(PAGE);
             let limit = if self.min_cost.is_some() { PAGE } else { missing.min(PAGE) };
-            let page =
-                door::ask(door, CallsList { before, limit: Some(limit), ..self.question() })?;
-            before = page.calls.last().map(|call| call.id.clone());
+            let question = CallsList { before, after, limit: Some(limit), ..self.question() };
+            let oldest_first = question.after.is_some();
+            let page = door::ask(door, question)?;
+            let last = page.calls.last().map(|call| call.id.clone());
+            let went_on = last.is_some();
+            (before, after) = if oldest_first { (None, last) } else { (last, None) };
             let dear = page.calls.into_iter().filter(|call| self.is_dear_enough(call));
             found.extend(dear);
-            let more = page.has_more && before.is_some();
+            let more = page.has_more && went_on;
             if found.len() >= wanted || !more {
                 let more = more || found.len() > wanted;
                 found.truncate(wanted);
@@ -144,7 +153,7 @@ impl Calls {
 
     /// Shows the last calls, then every call when it has ended.
     fn follow(&self, out: Out, door: &dyn Door) -> Result<(), Failure> {
-        let (mut last, _) = self.newest(door, 10)?;
+        let (mut last, _) = self.page(door, 10)?;
         last.reverse();
         if out.terminal && !out.json && !self.csv {
             out.table(&HEADINGS, Vec::new())?;

@@ -8,6 +8,7 @@ mod completions;
 mod config;
 pub(crate) mod context;
 mod cost;
+mod doctor;
 mod help;
 mod init;
 mod key;
@@ -93,6 +94,8 @@ enum Noun {
     Audit(audit::Audit),
     /// How Chamberlain is
     Status(status::Status),
+    /// Look at everything that is often wrong
+    Doctor(doctor::Doctor),
     /// The models and their prices
     Prices(prices::Prices),
     /// Give a call whose outcome is unknown its true cost
@@ -125,6 +128,7 @@ impl Noun {
             Noun::Cost(noun) => noun.run(context),
             Noun::Audit(noun) => noun.run(context),
             Noun::Status(noun) => noun.run(context),
+            Noun::Doctor(noun) => noun.run(context),
             Noun::Prices(noun) => noun.run(context),
             Noun::WriteOff(noun) => noun.run(context),
             Noun::Config(noun) => noun.run(context),
