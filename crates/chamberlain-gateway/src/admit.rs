@@ -15,7 +15,8 @@ use std::time::Duration;
 use chamberlain_core::admission::gate::{Admission, Gate, Reservation, Wait};
 use chamberlain_core::admission::refusal::{LimitKind, Refusal};
 use chamberlain_core::id::VirtualKeyId;
-use chamberlain_core::ledger::account::{AccountId, Balance, LeaseWanted};
+use chamberlain_core::ledger::account::{AccountId, Balance, Grant, LeaseWanted};
+use chamberlain_core::record::Route;
 use chamberlain_core::time::Timestamp;
 use http::HeaderMap;
 use tokio::sync::{OwnedMutexGuard, watch};
@@ -28,10 +29,6 @@ use crate::headers;
 use crate::identify::Call;
 use crate::permit::{Permit, Tale};
 use crate::record::{Pending, Subject};
-
-/// How often one call may be told to get a lease first. A store that grants less than was asked
-/// for would otherwise be asked for ever.
-const LEASE_ROUNDS_MAX: u32 = 16;
 
 /// What the lock guards.
 pub(crate) struct Hall {
@@ -79,30 +76,21 @@ pub(crate) struct Admitted {
 enum Answer {
     Admitted(Pending),
     Wait(Wait),
-    /// Others of the same key wait already; nothing was asked.
-    InLine,
-    Lease(Leasing),
     Refused(Refusal),
-}
-
-/// Who asks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Somebody who has just come, and does not overtake.
-    Arriving,
-    /// Whoever is first in line, or has waited its time.
-    First,
 }
 
 impl Inner {
     /// Asks until the call is admitted, refused, or has waited long enough.
     pub(crate) async fn admit(self: &Arc<Self>, mut bounded: Bounded) -> Result<Admitted, Refusal> {
         self.hold_back(&bounded.decided).await?;
-        let pending = match self.ask_with_count(&mut bounded, Standing::Arriving).await {
-            Answer::Admitted(pending) => pending,
-            Answer::Refused(refusal) => return Err(refusal),
-            Answer::Wait(wait) => self.wait(&mut bounded, Some(wait)).await?,
-            Answer::InLine | Answer::Lease(_) => self.wait(&mut bounded, None).await?,
+        // Whoever has just come does not overtake those of the same key who wait.
+        let has_line = self.hall.lock().lines.contains_key(&bounded.decided.call.key.id);
+        let told = if has_line { None } else { Some(self.ask_with_count(&mut bounded).await) };
+        let pending = match told {
+            Some(Answer::Admitted(pending)) => pending,
+            Some(Answer::Refused(refusal)) => return Err(refusal),
+            Some(Answer::Wait(wait)) => self.wait(&mut bounded, Some(wait)).await?,
+            None => self.wait(&mut bounded, None).await?,
         };
         let own_limit = self.own_limit(&bounded);
         Ok(Admitted { decided: bounded.decided, pending, own_limit })
@@ -122,21 +110,20 @@ impl Inner {
             return Err(wait.refusal);
         }
         let place = self.join(bounded)?;
-        let turn = timeout_at(deadline, place.turn()).await;
-        if turn.is_err() {
-            return self.last_word(bounded);
-        }
+        // Whoever's time is up before its turn came still asks once: the answer names the reason.
+        let _turn = timeout_at(deadline, place.turn()).await;
         loop {
             // Listening begins before asking, so nothing that is let go in between is missed.
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            let wait = match self.ask_with_count(bounded, Standing::First).await {
+            self.is_still_welcome(&bounded.decided.call)?;
+            let in_time = Instant::now() < deadline;
+            let wait = match self.ask_again(bounded, in_time).await {
                 Answer::Admitted(pending) => return Ok(pending),
                 Answer::Refused(refusal) => return Err(refusal),
                 Answer::Wait(wait) => wait,
-                Answer::InLine | Answer::Lease(_) => return Err(Refusal::NotOnRecord),
             };
-            if Instant::now() >= deadline || self.is_hopeless(&wait, deadline) {
+            if !in_time || self.is_hopeless(&wait, deadline) {
                 return Err(wait.refusal);
             }
             let until = wait.until.map_or(deadline, |until| self.instant(until)).min(deadline);
@@ -147,65 +134,63 @@ impl Inner {
         }
     }
 
-    /// Asks once more at the end of a wait that never came to its turn.
-    fn last_word(self: &Arc<Self>, bounded: &Bounded) -> Result<Pending, Refusal> {
-        match self.ask(bounded, Standing::First) {
-            Answer::Admitted(pending) => Ok(pending),
-            Answer::Refused(refusal) => Err(refusal),
-            Answer::Wait(wait) => Err(wait.refusal),
-            Answer::InLine | Answer::Lease(_) => Err(Refusal::QueueFull),
+    /// Asks; counts the prompt first only while there is time for it.
+    async fn ask_again(self: &Arc<Self>, bounded: &mut Bounded, in_time: bool) -> Answer {
+        if in_time {
+            self.ask_with_count(bounded).await
+        } else {
+            self.ask_with_leases(bounded).await
         }
     }
 
     /// Asks; when money is short and counting the prompt could help, counts and asks again.
-    async fn ask_with_count(self: &Arc<Self>, bounded: &mut Bounded, standing: Standing) -> Answer {
-        let answer = self.ask_with_leases(bounded, standing).await;
+    async fn ask_with_count(self: &Arc<Self>, bounded: &mut Bounded) -> Answer {
+        let answer = self.ask_with_leases(bounded).await;
         let refusal = match &answer {
+            Answer::Admitted(_) => return answer,
             Answer::Wait(wait) => &wait.refusal,
             Answer::Refused(refusal) => refusal,
-            _ => return answer,
         };
         if !crate::refine::could_help(bounded, refusal) {
             return answer;
         }
         let Some(counted) = self.count_prompt(bounded).await else { return answer };
         tighten(bounded, counted);
-        self.ask_with_leases(bounded, standing).await
+        self.ask_with_leases(bounded).await
     }
 
-    /// Asks, and gets the leases the gate wants first.
-    async fn ask_with_leases(self: &Arc<Self>, bounded: &Bounded, standing: Standing) -> Answer {
-        for _ in 0..LEASE_ROUNDS_MAX {
-            let mut leasing = match self.ask(bounded, standing) {
-                Answer::Lease(leasing) => leasing,
-                answer => return answer,
+    /// Asks, and gets the leases the gate wants first. Others may have used a lease up before
+    /// this call asks again; then the next one is asked for.
+    async fn ask_with_leases(self: &Arc<Self>, bounded: &Bounded) -> Answer {
+        loop {
+            let mut leasing = match self.ask(bounded) {
+                Ok(answer) => return answer,
+                Err(leasing) => leasing,
             };
             let granted = leasing.wait_for(Option::is_some).await;
             if !granted.is_ok_and(|granted| *granted == Some(true)) {
                 return Answer::Refused(Refusal::NotOnRecord);
             }
         }
-        tracing::error!("leases were granted and were never enough");
-        Answer::Refused(Refusal::NotOnRecord)
     }
 
     /// Asks the gate once.
-    fn ask(self: &Arc<Self>, bounded: &Bounded, standing: Standing) -> Answer {
+    ///
+    /// # Errors
+    /// The lease that must be durable first.
+    fn ask(self: &Arc<Self>, bounded: &Bounded) -> Result<Answer, Leasing> {
         let Decided { call, subject, destination, .. } = &bounded.decided;
         let now = self.now();
         let mut hall = self.hall.lock();
-        if standing == Standing::Arriving && hall.lines.contains_key(&call.key.id) {
-            return Answer::InLine;
-        }
         let admission = hall.gate.admit(&bounded.pass.question(call, now));
         let events = hall.gate.take_events();
         let answer = match admission {
             Admission::Admitted(reservation) => {
-                Answer::Admitted(self.intend(call, subject, destination, reservation))
+                Ok(Answer::Admitted(self.intend(call, subject, destination, reservation)))
             }
-            Admission::Wait(wait) => Answer::Wait(wait),
-            Admission::Lease(wanted) => Answer::Lease(self.lease(&mut hall, wanted)),
-            Admission::Refused(refusal) => Answer::Refused(refusal),
+            Admission::Wait(wait) => Ok(Answer::Wait(wait)),
+            Admission::Lease(wanted) => Err(self.lease(&mut hall, wanted)),
+            Admission::Refused(refusal) => Ok(Answer::Refused(refusal)),
         };
         drop(hall);
         self.note_budgets(events, now);
@@ -252,24 +237,31 @@ impl Inner {
             return leasing.clone();
         }
         let (told, leasing) = watch::channel(None);
-        let accounts: Vec<_> = wanted.iter().map(|lease| lease.account.clone()).collect();
-        for account in &accounts {
-            hall.leasing.insert(account.clone(), leasing.clone());
+        for lease in &wanted {
+            hall.leasing.insert(lease.account.clone(), leasing.clone());
         }
-        let granted = self.journal.lease(wanted);
+        let granted = self.journal.lease(wanted.clone());
         let gateway = self.clone();
         self.aside(async move {
             let answer = granted.await;
             let mut hall = gateway.hall.lock();
-            for account in &accounts {
-                hall.leasing.remove(account);
+            for lease in &wanted {
+                hall.leasing.remove(&lease.account);
             }
-            match &answer {
-                Ok(grants) => hall.gate.grant(grants),
-                Err(fault) => tracing::error!("no lease: {fault}"),
-            }
+            let enough = match &answer {
+                Ok(grants) => {
+                    hall.gate.grant(grants);
+                    covers(grants, &wanted)
+                }
+                Err(_) => false,
+            };
             drop(hall);
-            told.send_replace(Some(answer.is_ok()));
+            match answer {
+                Ok(_) if enough => {}
+                Ok(_) => tracing::error!("less was leased than was asked for"),
+                Err(fault) => tracing::error!("nothing was leased: {fault}"),
+            }
+            told.send_replace(Some(enough));
             gateway.changed.notify_waiters();
         });
         leasing
@@ -293,6 +285,9 @@ impl Inner {
     /// next answer is not a 429. Not longer than any wait.
     async fn hold_back(self: &Arc<Self>, decided: &Decided) -> Result<(), Refusal> {
         let settings = &decided.call.snapshot.settings;
+        if decided.subject.route != Route::Messages {
+            return Ok(());
+        }
         let now = self.now();
         let hold_ms = self.standings.hold_ms(&decided.destination, &decided.subject.model, now);
         let hold_ms = hold_ms.min(settings.wait_ms_max);
@@ -330,6 +325,14 @@ impl Inner {
     fn instant(&self, at: Timestamp) -> Instant {
         Instant::now() + Duration::from_millis(at.ms_since(self.now()))
     }
+}
+
+/// Whether everything that was asked for was granted. Asking on for what is not given would be
+/// asking for ever.
+fn covers(grants: &[Grant], wanted: &[LeaseWanted]) -> bool {
+    wanted.iter().all(|lease| {
+        grants.iter().any(|grant| grant.account == lease.account && grant.granted >= lease.granted)
+    })
 }
 
 /// A place in the line of one key.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chamberlain_core::admission::key::KeyState;
 use chamberlain_core::admission::policy::{self, Holder, Policy, Question, Warning};
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::id::UpstreamKeyId;
@@ -71,6 +72,21 @@ impl Inner {
         Ok(Decided { call, head, content, request, subject, destination, warnings })
     }
 
+    /// Looks again, for a call that has waited: what was stopped in the meantime stays here.
+    pub(crate) fn is_still_welcome(&self, call: &Call) -> Result<(), Refusal> {
+        let snapshot = self.snapshot.load_full();
+        if snapshot.generation == call.snapshot.generation {
+            return Ok(());
+        }
+        let key = snapshot.virtual_keys.get(&call.key.id).ok_or(Refusal::UnknownKey)?.clone();
+        if key.state != KeyState::Active {
+            return Err(Refusal::KeyStopped(key.state));
+        }
+        let environment = snapshot.environments.get(&call.environment.name);
+        let environment = environment.unwrap_or(&call.environment).clone();
+        pauses(&Call { at: self.now(), snapshot, key, environment, ..call.clone() })
+    }
+
     /// A test-mode key never leaves the house; and no real key is ever shown to the mock.
     fn destination(&self, call: &Call) -> Result<Destination, Fault> {
         if call.key.test_mode {
@@ -89,21 +105,17 @@ impl Inner {
 }
 
 fn pauses(call: &Call) -> Result<(), Refusal> {
-    let scopes: [(fn(&Call) -> Scope, &Option<Pause>); 3] = [
-        (|_| Scope::Organization, &call.snapshot.organization.pause),
-        (|call| Scope::Environment(call.environment.name.clone()), &call.environment.pause),
-        (|call| Scope::VirtualKey(call.key.id.clone()), &call.key.pause),
-    ];
-    for (scope, pause) in scopes {
-        if let Some(pause) = pause.as_ref().filter(|pause| pause.holds(call.at)) {
-            return Err(Refusal::Paused {
-                scope: scope(call),
-                reason: pause.reason.clone(),
-                until: pause.until,
-            });
-        }
-    }
-    Ok(())
+    let holds = |pause: &Option<Pause>| pause.clone().filter(|pause| pause.holds(call.at));
+    let (scope, pause) = if let Some(pause) = holds(&call.snapshot.organization.pause) {
+        (Scope::Organization, pause)
+    } else if let Some(pause) = holds(&call.environment.pause) {
+        (Scope::Environment(call.environment.name.clone()), pause)
+    } else if let Some(pause) = holds(&call.key.pause) {
+        (Scope::VirtualKey(call.key.id.clone()), pause)
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::Paused { scope, reason: pause.reason, until: pause.until })
 }
 
 /// The operation in force: a key that is bound to one cannot be talked into another.

@@ -64,6 +64,8 @@ pub(crate) struct Bill<'a> {
     pub(crate) at: Timestamp,
     pub(crate) requested_model: &'a str,
     pub(crate) max_tokens: u64,
+    /// True when upstream may sample again after what was seen: server tools, MCP, compaction.
+    pub(crate) samples_again: bool,
     pub(crate) assume_us_geo: bool,
     pub(crate) prices: &'a PriceBook,
 }
@@ -132,17 +134,20 @@ fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {
         stop_reason: metered.stop_reason.as_deref(),
         assume_us_geo: bill.assume_us_geo,
     };
+    if !metered.is_final && bill.samples_again {
+        return unknown(outcome, bill);
+    }
     if !metered.is_final {
         let cost = estimate(metered, context, bill.max_tokens, bill.reserved, bill.prices);
         return charged(outcome, Certainty::Estimated, cost.money, cost.tokens);
     }
-    match cost(usage, context, bill.prices) {
-        Ok(cost) => charged(outcome, Certainty::Settled, cost.money, cost.tokens),
-        Err(_) => Verdict {
-            concern: Some(Concern::Unpriced),
-            ..charged(outcome, Certainty::Estimated, bill.reserved, usage.totals)
-        },
+    if let Ok(cost) = cost(usage, context, bill.prices) {
+        return charged(outcome, Certainty::Settled, cost.money, cost.tokens);
     }
+    // Served by a model that nobody has a price for. What was set aside is within budget, and a
+    // person is told; a guess above it could break a budget over a mere new name.
+    let concern = Some(Concern::Unpriced);
+    Verdict { concern, ..charged(outcome, Certainty::Estimated, bill.reserved, usage.totals) }
 }
 
 fn charged(outcome: Outcome, certainty: Certainty, cost: Money, tokens: Tokens) -> Verdict {

@@ -108,9 +108,11 @@ impl Dispatch {
         self.gateway.standings.count_call(&self.destination, self.breaker(), now);
         let mut left_at = None;
         let mut retry = 0;
+        // What is known when no further attempt is made.
+        let mut seen = Seen::NotSent;
         let attempt = loop {
             if let Err(refusal) = self.pass() {
-                self.permit.settle(End::new(Seen::NotSent, refusal.answer().status));
+                self.permit.settle(End::new(seen, refusal.answer().status));
                 let _ = client.send(Err(refusal.into()));
                 return;
             }
@@ -120,11 +122,14 @@ impl Dispatch {
             let wait_ms = if left_at.is_none() { self.retry_in(&attempt, retry) } else { None };
             let Some(wait_ms) = wait_ms else { break attempt };
             self.permit.unexpose();
+            if let Attempt::Answer(response, _) = &attempt {
+                seen = Seen::Refused { status: response.status().as_u16(), by_api: true };
+            }
             dispose(attempt).await;
             tokio::select! {
                 () = sleep(Duration::from_millis(wait_ms)) => {}
                 () = client.closed() => {
-                    self.permit.settle(End { client_left: true, ..End::new(Seen::NotSent, 499) });
+                    self.permit.settle(End { client_left: true, ..End::new(seen, 499) });
                     return;
                 }
             }

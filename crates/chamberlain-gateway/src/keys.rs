@@ -1,6 +1,7 @@
 //! The port through which the gateway gets the credential for one upstream request.
 
 use chamberlain_core::id::UpstreamKeyId;
+use chamberlain_vault::keyring::Keyring;
 use http::HeaderValue;
 
 /// Whoever guards the real keys. The gateway never sees a key as text: it gets a header value
@@ -9,4 +10,12 @@ pub trait KeySource: Send + Sync + 'static {
     /// The value of `x-api-key` for that upstream key, marked sensitive; `None` when the key is
     /// not open (unknown, revoked, or the vault is sealed).
     fn credential(&self, id: &UpstreamKeyId) -> Option<HeaderValue>;
+}
+
+impl KeySource for Keyring {
+    fn credential(&self, id: &UpstreamKeyId) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_bytes(self.get(id)?.expose_header_value()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
 }

@@ -103,6 +103,13 @@ impl Inner {
     /// Tells why a call was not made.
     pub(crate) fn note_stop(&self, witness: &Witness, stop: &Stop, answer: &Answer) {
         let (kind, severity) = class(stop);
+        tracing::info!(
+            call = %witness.call,
+            source = %witness.source,
+            status = answer.status,
+            code = answer.code,
+            "refused"
+        );
         self.note(Notice {
             at: witness.at,
             kind: kind.to_owned(),

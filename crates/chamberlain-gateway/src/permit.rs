@@ -39,7 +39,7 @@ impl Tale {
 #[must_use = "a permit that is dropped settles as our fault"]
 pub(crate) struct Permit {
     gateway: Arc<Inner>,
-    held: Option<Held>,
+    held: Option<Box<Held>>,
 }
 
 struct Held {
@@ -51,7 +51,7 @@ struct Held {
 
 impl Permit {
     pub(crate) fn new(gateway: Arc<Inner>, reservation: Reservation, tale: Tale) -> Permit {
-        Permit { gateway, held: Some(Held { reservation, tale, exposed: false }) }
+        Permit { gateway, held: Some(Box::new(Held { reservation, tale, exposed: false })) }
     }
 
     pub(crate) fn gateway(&self) -> &Arc<Inner> {
@@ -124,7 +124,7 @@ impl Drop for Permit {
 
 impl Held {
     /// Ends the reservation in the gate and on record, in one step under the lock.
-    fn settle(self, gateway: &Arc<Inner>, end: End) {
+    fn settle(self: Box<Self>, gateway: &Arc<Inner>, end: End) {
         let verdict = self.verdict(&end);
         let (call, subject) = (self.tale.call.clone(), self.tale.subject.clone());
         let now = gateway.now();
@@ -135,6 +135,7 @@ impl Held {
             input_tokens: verdict.counted.map(|tokens| tokens.limited_input()),
             output_tokens: verdict.counted.map(|tokens| tokens.output),
         };
+        log(&settlement, &call, &subject);
         let concern = verdict.concern;
         let notices = concern_notices(&settlement, concern, &call, &subject);
         let events = {
@@ -158,6 +159,7 @@ impl Held {
             at: call.at,
             requested_model: &subject.model,
             max_tokens: subject.max_tokens,
+            samples_again: subject.samples_again,
             assume_us_geo: call.snapshot.settings.assume_us_geo,
             prices: &call.snapshot.prices,
         };
@@ -194,6 +196,25 @@ impl Held {
             duration_ms: tale.elapsed_ms(),
         }
     }
+}
+
+/// One line for each call, for whoever reads the log.
+fn log(settlement: &Settlement, call: &Call, subject: &Subject) {
+    tracing::info!(
+        call = %settlement.call,
+        virtual_key = %call.key.id,
+        environment = %call.environment.name,
+        model = subject.model,
+        status = settlement.status,
+        outcome = ?settlement.outcome,
+        certainty = ?settlement.certainty,
+        cost_usd = %settlement.cost.to_decimal(),
+        attempts = settlement.attempts,
+        first_byte_ms = settlement.first_byte_ms,
+        duration_ms = settlement.duration_ms,
+        upstream_request_id = settlement.upstream_request_id,
+        "call"
+    );
 }
 
 /// What a person should hear about how a call ended.

@@ -18,6 +18,9 @@ pub(crate) struct Subject {
     pub(crate) model: String,
     pub(crate) max_tokens: u64,
     pub(crate) stream: bool,
+    /// True when upstream may sample more than once: what was seen of a broken answer then says
+    /// little about its cost.
+    pub(crate) samples_again: bool,
 }
 
 impl Subject {
@@ -38,6 +41,9 @@ impl Subject {
             model,
             max_tokens: request.and_then(|request| request.max_tokens).unwrap_or(0),
             stream: request.is_some_and(|request| request.stream),
+            samples_again: request.is_some_and(|request| {
+                !request.server_tools.is_empty() || request.mcp || request.compaction
+            }),
         }
     }
 

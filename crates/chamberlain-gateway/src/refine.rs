@@ -84,6 +84,7 @@ impl Inner {
             route: Route::CountTokens,
             max_tokens: 0,
             stream: false,
+            samples_again: false,
             ..Subject::clone(subject)
         });
         let (base, credential) = self.address(destination).ok()?;

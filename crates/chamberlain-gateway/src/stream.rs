@@ -34,7 +34,7 @@ const JSON_BYTES_MAX: usize = 32 * 1024 * 1024;
 const ERROR_BYTES_MAX: usize = 256 * 1024;
 /// Most bytes read of an answer whose client has left.
 const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Between our last words and breaking off, so that they are on the wire first.
+/// Before breaking off, so that what was passed on, and our last words, are on the wire first.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
@@ -48,7 +48,7 @@ pub(crate) enum AnswerBody {
     /// Our own.
     Whole(Full<Bytes>),
     /// Upstream's.
-    Metered(Box<MeteredBody>),
+    Metered(MeteredBody),
 }
 
 impl AnswerBody {
@@ -57,7 +57,7 @@ impl AnswerBody {
     }
 
     pub(crate) fn metered(flow: Flow) -> AnswerBody {
-        AnswerBody::Metered(Box::new(MeteredBody::new(flow)))
+        AnswerBody::Metered(MeteredBody::new(flow))
     }
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct MeteredBody {
 }
 
 enum Phase {
-    Flowing(Flow),
+    Flowing(Box<Flow>),
     /// The last words are on their way; then it breaks off.
     Breaking(Pin<Box<Sleep>>),
     Done,
@@ -106,7 +106,7 @@ enum Phase {
 
 impl MeteredBody {
     fn new(flow: Flow) -> MeteredBody {
-        let mut body = MeteredBody { phase: Phase::Flowing(flow) };
+        let mut body = MeteredBody { phase: Phase::Flowing(Box::new(flow)) };
         body.end_if_over();
         body
     }
@@ -135,7 +135,7 @@ impl MeteredBody {
                 self.phase = Phase::Breaking(Box::pin(sleep(LAST_WORDS)));
                 match words {
                     Some(words) => Poll::Ready(Some(Ok(Frame::data(words)))),
-                    None => Poll::Ready(Some(Err(Truncated))),
+                    None => self.poll(cx),
                 }
             }
         }
@@ -160,8 +160,11 @@ impl MeteredBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.phase {
-            Phase::Flowing(Flow { left_bytes: Some(left), .. }) => SizeHint::with_exact(*left),
-            Phase::Flowing(_) | Phase::Breaking(_) => SizeHint::default(),
+            Phase::Flowing(flow) => match flow.left_bytes {
+                Some(left) => SizeHint::with_exact(left),
+                None => SizeHint::default(),
+            },
+            Phase::Breaking(_) => SizeHint::default(),
             Phase::Done => SizeHint::with_exact(0),
         }
     }
@@ -178,7 +181,7 @@ impl Drop for MeteredBody {
         }
         let gateway = flow.gateway().clone();
         let drain_ms = flow.permit.tale().call.snapshot.settings.drain_ms_max;
-        gateway.aside(drain(flow, Instant::now() + Duration::from_millis(drain_ms)));
+        gateway.aside(drain(*flow, Instant::now() + Duration::from_millis(drain_ms)));
     }
 }
 

@@ -11,6 +11,10 @@ fn reserved() -> Money {
 }
 
 fn judged(seen: Seen, client_left: bool, free: bool) -> Verdict {
+    judged_with(seen, client_left, free, false)
+}
+
+fn judged_with(seen: Seen, client_left: bool, free: bool, samples_again: bool) -> Verdict {
     let prices = PriceBook::builtin();
     let bill = Bill {
         free,
@@ -18,6 +22,7 @@ fn judged(seen: Seen, client_left: bool, free: bool) -> Verdict {
         at: Timestamp::from_rfc3339("2026-11-23T12:00:00Z").unwrap(),
         requested_model: MODEL,
         max_tokens: 1_000,
+        samples_again,
         assume_us_geo: false,
         prices: &prices,
     };
@@ -66,6 +71,14 @@ fn what_broke_off_is_estimated_from_above() {
     let verdict = judged(answered(metered(false), false), false, false);
     assert_eq!((verdict.outcome, verdict.certainty), (Outcome::Cut, Certainty::Estimated));
     assert!(verdict.cost >= EXACT && verdict.cost <= reserved(), "{:?}", verdict.cost);
+}
+
+#[test]
+fn what_may_have_sampled_again_is_not_estimated() {
+    let verdict = judged_with(answered(metered(false), false), false, false, true);
+    assert_eq!((verdict.certainty, verdict.cost), (Certainty::Unsettled, reserved()));
+    let verdict = judged_with(answered(metered(true), true), false, false, true);
+    assert_eq!((verdict.certainty, verdict.cost), (Certainty::Settled, EXACT));
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! A journal in memory, which also audits: replayed in its own order, nothing on it may ever
+//! have been over a limit.
+
+use std::collections::HashMap;
+
+use chamberlain_core::ledger::account::{AccountId, Grant, LeaseWanted};
+use chamberlain_core::money::Money;
+use chamberlain_core::record::{Certainty, Intent, Notice, Settlement};
+use chamberlain_gateway::journal::{Answer, Journal, JournalFault};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    Intent(Intent),
+    Settled(Settlement),
+    Leased(Vec<LeaseWanted>),
+    Note(Notice),
+}
+
+type IntentAnswer = oneshot::Sender<Result<(), JournalFault>>;
+type LeaseAnswer = (Vec<LeaseWanted>, oneshot::Sender<Result<Vec<Grant>, JournalFault>>);
+
+/// What the journal does with what it is asked.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) enum Mood {
+    #[default]
+    Willing,
+    /// Keeps everybody waiting until [`MemoryJournal::release`].
+    Slow,
+    /// Says no.
+    Broken,
+}
+
+#[derive(Default)]
+struct State {
+    entries: Vec<Entry>,
+    intents: Mood,
+    leases: Mood,
+    kept_intents: Vec<IntentAnswer>,
+    kept_leases: Vec<LeaseAnswer>,
+}
+
+#[derive(Default)]
+pub(crate) struct MemoryJournal {
+    state: Mutex<State>,
+}
+
+fn broken<T>() -> Result<T, JournalFault> {
+    Err(JournalFault("the disk is full".to_owned()))
+}
+
+fn later<T: Send + 'static>(receiver: oneshot::Receiver<Result<T, JournalFault>>) -> Answer<T> {
+    Box::pin(async { receiver.await.unwrap_or_else(|_| broken()) })
+}
+
+fn grant(wanted: &[LeaseWanted]) -> Vec<Grant> {
+    let grant =
+        |lease: &LeaseWanted| Grant { account: lease.account.clone(), granted: lease.granted };
+    wanted.iter().map(grant).collect()
+}
+
+impl Journal for MemoryJournal {
+    fn intend(&self, intent: Intent) -> Answer<()> {
+        let (answer, receiver) = oneshot::channel();
+        let mut state = self.state.lock();
+        match state.intents {
+            Mood::Willing => {
+                state.entries.push(Entry::Intent(intent));
+                let _ = answer.send(Ok(()));
+            }
+            Mood::Slow => {
+                state.entries.push(Entry::Intent(intent));
+                state.kept_intents.push(answer);
+            }
+            Mood::Broken => {
+                let _ = answer.send(broken());
+            }
+        }
+        later(receiver)
+    }
+
+    fn settle(&self, settlement: Settlement) {
+        self.state.lock().entries.push(Entry::Settled(settlement));
+    }
+
+    fn lease(&self, wanted: Vec<LeaseWanted>) -> Answer<Vec<Grant>> {
+        let (answer, receiver) = oneshot::channel();
+        let mut state = self.state.lock();
+        state.entries.push(Entry::Leased(wanted.clone()));
+        match state.leases {
+            Mood::Willing => {
+                let _ = answer.send(Ok(grant(&wanted)));
+            }
+            Mood::Slow => state.kept_leases.push((wanted, answer)),
+            Mood::Broken => {
+                let _ = answer.send(broken());
+            }
+        }
+        later(receiver)
+    }
+
+    fn note(&self, notice: Notice) {
+        self.state.lock().entries.push(Entry::Note(notice));
+    }
+}
+
+impl MemoryJournal {
+    pub(crate) fn intents_are(&self, mood: Mood) {
+        self.state.lock().intents = mood;
+    }
+
+    pub(crate) fn leases_are(&self, mood: Mood) {
+        self.state.lock().leases = mood;
+    }
+
+    /// Answers everybody who was kept waiting, and nobody waits from now on.
+    pub(crate) fn release(&self) {
+        let mut state = self.state.lock();
+        (state.intents, state.leases) = (Mood::Willing, Mood::Willing);
+        for answer in std::mem::take(&mut state.kept_intents) {
+            let _ = answer.send(Ok(()));
+        }
+        for (wanted, answer) in std::mem::take(&mut state.kept_leases) {
+            let _ = answer.send(Ok(grant(&wanted)));
+        }
+    }
+
+    /// Tells everybody who was kept waiting that it did not work.
+    pub(crate) fn fail(&self) {
+        let mut state = self.state.lock();
+        for answer in std::mem::take(&mut state.kept_intents) {
+            let _ = answer.send(broken());
+        }
+        for (_, answer) in std::mem::take(&mut state.kept_leases) {
+            let _ = answer.send(broken());
+        }
+    }
+
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.kept_intents.len(), state.kept_leases.len())
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.state.lock().entries.clone()
+    }
+
+    pub(crate) fn intents(&self) -> Vec<Intent> {
+        let of = |entry| if let Entry::Intent(intent) = entry { Some(intent) } else { None };
+        self.entries().into_iter().filter_map(of).collect()
+    }
+
+    pub(crate) fn settlements(&self) -> Vec<Settlement> {
+        let of = |entry| if let Entry::Settled(it) = entry { Some(it) } else { None };
+        self.entries().into_iter().filter_map(of).collect()
+    }
+
+    pub(crate) fn leases(&self) -> Vec<Vec<LeaseWanted>> {
+        let of = |entry| if let Entry::Leased(wanted) = entry { Some(wanted) } else { None };
+        self.entries().into_iter().filter_map(of).collect()
+    }
+
+    pub(crate) fn notices(&self, kind: &str) -> Vec<Notice> {
+        let of = |entry| match entry {
+            Entry::Note(notice) if notice.kind == kind => Some(notice),
+            _ => None,
+        };
+        self.entries().into_iter().filter_map(of).collect()
+    }
+
+    /// Replays the record. Every intent must be settled once and after it, nothing may be left
+    /// set aside, and at no point may more than `limit` be spent and set aside in any account.
+    pub(crate) fn audit(&self, limit: Money) {
+        let mut open = HashMap::new();
+        let mut used: HashMap<AccountId, Money> = HashMap::new();
+        for entry in self.entries() {
+            match entry {
+                Entry::Intent(intent) => {
+                    for account in &intent.accounts {
+                        let sum = used.entry(account.clone()).or_default();
+                        *sum = sum.checked_add(intent.reserved).unwrap();
+                        assert!(*sum <= limit, "{account}: {} is in use", sum.to_decimal());
+                    }
+                    assert!(open.insert(intent.call, intent).is_none(), "one call, two intents");
+                }
+                Entry::Settled(settlement) => {
+                    let intent = open.remove(&settlement.call).expect("settled without intent");
+                    assert_eq!(settlement.reserved, intent.reserved);
+                    assert_eq!(settlement.accounts, intent.accounts);
+                    for account in &settlement.accounts {
+                        let sum = used.get_mut(account).unwrap();
+                        let less = sum.checked_sub(settlement.reserved).unwrap();
+                        *sum = less.checked_add(settlement.cost).unwrap();
+                        assert!(*sum <= limit, "{account}: {} is in use", sum.to_decimal());
+                    }
+                    if settlement.certainty == Certainty::Unsettled {
+                        assert_eq!(settlement.cost, settlement.reserved);
+                    }
+                }
+                Entry::Leased(_) | Entry::Note(_) => {}
+            }
+        }
+        assert!(open.is_empty(), "never settled: {:?}", open.keys());
+    }
+}

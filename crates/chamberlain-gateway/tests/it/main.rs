@@ -1,0 +1,17 @@
+//! The gateway through its sockets: a scripted upstream on one side, a journal in memory on the
+//! other, and clients that behave and that do not.
+
+#![expect(clippy::unwrap_used, reason = "a test that finds nothing to unwrap has failed")]
+
+mod client;
+mod journal;
+mod upstream;
+mod world;
+
+mod leaving;
+mod money;
+mod outcomes;
+mod pass;
+mod refuse;
+mod retry;
+mod shutdown;
