@@ -73,7 +73,8 @@ pub struct MockConfig {
     pub keys: AcceptedKeys,
     /// What the journal keeps.
     pub journal: Journaling,
-    /// How many requests the journal keeps; older ones fall out and are counted.
+    /// How many requests the journal keeps (a few kilobytes each); older ones fall out and are
+    /// counted.
     pub journal_entries_max: usize,
     /// Time before the first byte of an answer to `/v1/messages`.
     pub latency: Duration,
@@ -100,7 +101,7 @@ impl Default for MockConfig {
         MockConfig {
             keys: AcceptedKeys::Any,
             journal: Journaling::On,
-            journal_entries_max: 1_000_000,
+            journal_entries_max: 100_000,
             latency: Duration::ZERO,
             event_gap: Duration::ZERO,
             organization_id: "00000000-0000-4000-8000-000000000001".to_owned(),

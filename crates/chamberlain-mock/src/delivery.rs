@@ -224,7 +224,11 @@ impl Delivery {
                 self.end(Outcome::ErrorEvent);
                 Some(Ok(event))
             }
-            (Break::ErrorEvent | Break::Cut, _) => {
+            (Break::Truncate, Source::Events { .. }) => {
+                self.end(Outcome::Cut);
+                None
+            }
+            (Break::ErrorEvent | Break::Cut | Break::Truncate, _) => {
                 // A moment for what was written to leave the machine.
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 self.end(Outcome::Cut);

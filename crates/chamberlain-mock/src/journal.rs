@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::config::{Abandoned, Journaling};
 use crate::reply::Counts;
@@ -34,7 +35,7 @@ pub enum Outcome {
     Delivered,
     /// The client left before that.
     ClientLeft,
-    /// The mock cut the connection in the middle of the answer, as it was asked to.
+    /// The mock ended the answer early, as it was asked to.
     Cut,
     /// The mock reset the connection before the answer, as it was asked to.
     Reset,
@@ -112,8 +113,8 @@ pub struct Entry {
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// The final `usage` of the answer, as it would be (or was) reported.
-    pub usage: Option<serde_json::Value>,
+    /// The final `usage` of the answer as JSON, as it would be (or was) reported.
+    pub usage: Option<Box<RawValue>>,
     /// What it is billed: set when the generation begins, corrected when it ends.
     pub billed: Option<Bill>,
     /// The body, if bodies are kept.

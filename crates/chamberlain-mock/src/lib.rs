@@ -40,7 +40,7 @@
 //! | `refusal`, `refusal=mid after=N`, `category=NAME` | a refusal before any output (not billed), or after N tokens |
 //! | `status=N [type=] [code=] [message=""] [retry_after=S] [retry_after_ms=N] [should_retry=true]`, `html` | an error answer |
 //! | `rate_limited`, `ramp`, `tier_cap`, `contract_cap`, `own_limit`, `workspace_limit`, `billing`, `credit`, `ip`, `expired`, `revoked`, `too_large`, `internal`, `unavailable`, `timeout`, `overloaded` | the error answers that have a name |
-//! | `error_mid_stream`, `cut`, `stall`, each `=headers`, `=start`, `=stop` or with `after=N` deltas | an `error` event; the connection dropped; silence |
+//! | `error_mid_stream`, `cut`, `truncate`, `stall`, each `=headers`, `=start`, `=stop` or with `after=N` deltas | an `error` event; the connection dropped; a proper end, too early; silence |
 //! | `reset`, `hang`, each with `[billed=true]` | the connection reset, or nothing at all, before headers |
 //! | `slow_headers ms=N`, `slow_body ms=N`, `split[=N]`, `chunk=N`, `pings`, `gzip`, `lean_delta` | how bytes arrive |
 //! | `ratelimit [requests=] [input=] [output=] [reset=S]` | what the rate-limit headers say is left |

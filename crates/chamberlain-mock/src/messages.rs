@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::compose::compose;
+use crate::credential::Presented;
 use crate::error::ApiError;
 use crate::ids::IdSource;
 use crate::intake::{self, Received};
@@ -47,7 +48,9 @@ impl Call<'_> {
     /// What the API would refuse, or was asked to.
     pub(crate) fn message(self) -> Result<Content, ApiError> {
         let body = self.body()?;
-        read_directives(&body, self.scenario).map_err(ApiError::invalid)?;
+        let presented = Presented::new(&self.parts.headers);
+        let clean = |text: &str| presented.scrub(text);
+        read_directives(&body, self.scenario, clean).map_err(ApiError::invalid)?;
         let betas = validate::betas(&self.parts.headers);
         let request = validate::message(body, &self.context(&betas))?;
         let measured = prompt::measure(request.model.id, &request.body);
@@ -71,7 +74,7 @@ impl Call<'_> {
         let reply = composed.reply;
         self.ticket.note(|entry| {
             entry.message_id = Some(reply.id.clone());
-            entry.usage = serde_json::to_value(reply.final_usage()).ok();
+            entry.usage = serde_json::value::to_raw_value(&reply.final_usage()).ok();
         });
         if request.stream && !silent {
             self.ticket.generation_begins(composed.begun, composed.whole);
@@ -95,11 +98,15 @@ impl Call<'_> {
         }
         let mut scripted = self.scenario.clone();
         // A directive with a mistake is the message's to refuse.
-        let _ = read_directives(&body, &mut scripted);
+        let _ = read_directives(&body, &mut scripted, |text| self.presented().scrub(text));
         let tokens = prompt::measure(model.id, &body).tokens;
         let counts = scripted.usage.over(Counts { input: tokens, ..Counts::default() });
         let answer = json!({ "input_tokens": counts.prompt() });
         Ok(Content::Json(crate::json::bytes(&answer)))
+    }
+
+    fn presented(&self) -> Presented<'_> {
+        Presented::new(&self.parts.headers)
     }
 
     fn fixed_ids(&self) -> IdSource {
@@ -118,7 +125,7 @@ impl Call<'_> {
             ApiError::invalid(format!("The request body is not valid JSON: {error}"))
         })?;
         self.ticket.note(|entry| {
-            entry.model = text(&body, "model").map(str::to_owned);
+            entry.model = text(&body, "model").map(|model| self.presented().scrub(model));
             entry.stream = body.get("stream").and_then(Value::as_bool).unwrap_or(false);
         });
         Ok(body)

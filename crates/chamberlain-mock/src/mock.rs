@@ -135,7 +135,8 @@ async fn connection(
     let service =
         service_fn(|request| service::answer(Arc::clone(&state), Arc::clone(&line), request));
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    // The time limit for request heads would also close idle connections, under a client's feet.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
     let connection = builder.serve_connection(socket, service).into_owned();
     if let Err(error) = watcher.watch(connection).await {

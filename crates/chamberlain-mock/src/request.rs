@@ -111,11 +111,15 @@ impl MessageRequest {
 /// What the type of an Anthropic-defined tool begins with that the client runs itself.
 const CLIENT_TOOLS: [&str; 5] = ["bash_2", "text_editor_2", "memory_2", "computer_", "browser_"];
 
-/// Adds the directives in the last user message to `scenario`.
+/// Adds the directives in the last user message to `scenario`, `clean`ed of credentials.
 ///
 /// # Errors
 /// What is wrong with which word.
-pub(crate) fn read_directives(body: &Value, scenario: &mut Scenario) -> Result<(), String> {
+pub(crate) fn read_directives(
+    body: &Value,
+    scenario: &mut Scenario,
+    clean: impl Fn(&str) -> String,
+) -> Result<(), String> {
     let messages = json::list(body, "messages");
     let Some(last) =
         messages.iter().rev().find(|message| json::text(message, "role") == Some("user"))
@@ -125,7 +129,7 @@ pub(crate) fn read_directives(body: &Value, scenario: &mut Scenario) -> Result<(
     for block in blocks_of(last.get("content")) {
         let text = json::text(block, "text").or(block.as_str()).unwrap_or_default();
         for directive in scenario::directives(text) {
-            scenario.read(directive)?;
+            scenario.read(&clean(directive))?;
         }
     }
     Ok(())

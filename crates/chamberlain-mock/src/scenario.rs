@@ -30,6 +30,8 @@ pub(crate) enum Break {
     ErrorEvent,
     /// The connection is dropped.
     Cut,
+    /// The stream ends properly, but too early.
+    Truncate,
     /// Silence, for as long as the client waits.
     Stall,
 }
@@ -107,13 +109,14 @@ impl Numbers {
 }
 
 /// The words that take parameters of their own.
-const TOPICS: [&str; 12] = [
+const TOPICS: [&str; 13] = [
     "slow_headers",
     "slow_body",
     "refusal",
     "iterations",
     "error_mid_stream",
     "cut",
+    "truncate",
     "stall",
     "reset",
     "hang",
@@ -239,7 +242,7 @@ impl Scenario {
             ("iterations", "advisor" | "to") => {
                 self.other_model = Some(needed(key, value)?.to_owned());
             }
-            ("error_mid_stream" | "cut" | "stall", "after") => {
+            ("error_mid_stream" | "cut" | "truncate" | "stall", "after") => {
                 let after = number()?;
                 if let Some((_, point)) = self.broken.as_mut() {
                     *point = Point::Deltas(after);
@@ -278,6 +281,7 @@ impl Scenario {
             "hang" => self.silence = Some(Silence::Hang),
             "error_mid_stream" => self.broken = Some((Break::ErrorEvent, point(value)?)),
             "cut" => self.broken = Some((Break::Cut, point(value)?)),
+            "truncate" => self.broken = Some((Break::Truncate, point(value)?)),
             "stall" => self.broken = Some((Break::Stall, point(value)?)),
             "slow_headers" | "slow_body" => {
                 if value.is_some() {
@@ -537,6 +541,22 @@ mod tests {
         assert!(fails("overloaded") && fails("overloaded"), "no times: always");
         counts.clear();
         assert!(fails(words));
+    }
+
+    #[test]
+    fn every_example_in_the_documentation_works() {
+        let page = include_str!("../../../docs/mock.md");
+        let words = directives(page).chain(
+            page.lines()
+                .filter_map(|line| line.split_once("x-mock-scenario: "))
+                .map(|(_, words)| words.split(['\'', '`']).next().unwrap_or_default()),
+        );
+        let mut read = 0;
+        for words in words {
+            Scenario::default().read(words).unwrap();
+            read += 1;
+        }
+        assert!(read > 40, "only {read} examples were found");
     }
 
     #[test]

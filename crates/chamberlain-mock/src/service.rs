@@ -55,6 +55,9 @@ pub(crate) async fn answer(
     }
     let dressing =
         Dressing { config: &state.config, parts: &parts, scenario: &scenario, ids, ticket };
+    // Errors quote paths, models and words, and a credential may have got in there.
+    let result =
+        result.map_err(|error| ApiError { message: presented.scrub(&error.message), ..error });
     Ok(dressing.dress(result))
 }
 
@@ -74,9 +77,12 @@ fn route(
     if matches!(path, "/" | "/api/hello") && (*method == Method::HEAD || *method == Method::GET) {
         return Ok(Content::Json(b"{\"message\":\"hello\"}".to_vec()));
     }
-    Presented::new(&parts.headers).check(&state.config.keys)?;
+    let presented = Presented::new(&parts.headers);
+    presented.check(&state.config.keys)?;
     for words in parts.headers.get_all("x-mock-scenario") {
-        scenario.read(&String::from_utf8_lossy(words.as_bytes())).map_err(ApiError::invalid)?;
+        scenario
+            .read(&presented.scrub(&String::from_utf8_lossy(words.as_bytes())))
+            .map_err(ApiError::invalid)?;
     }
     let version = version(parts)?;
     let model_id = path.strip_prefix("/v1/models/");

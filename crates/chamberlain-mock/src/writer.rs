@@ -137,6 +137,12 @@ impl<'a> Writer<'a> {
         self.room = self.room.saturating_sub(tokens);
     }
 
+    /// What does not fit is begun and cut off: it costs what was left.
+    fn cut_off(&mut self) {
+        self.cut = true;
+        self.spend(self.room);
+    }
+
     fn next_id(&mut self, prefix: &str) -> String {
         self.ids_used += 1;
         self.ids.id(prefix, self.ids_used)
@@ -228,7 +234,7 @@ impl<'a> Writer<'a> {
     fn call(&mut self, name: String, input: Value) {
         let tokens = tool_tokens(crate::json::len(&input));
         if self.cut || tokens > self.room {
-            self.cut = true;
+            self.cut_off();
             return;
         }
         let id = self.next_id("toolu_");
@@ -241,7 +247,7 @@ impl<'a> Writer<'a> {
     fn serve_tool(&mut self, name: &str, input: Value) -> Option<String> {
         let tokens = tool_tokens(crate::json::len(&input));
         if tokens > self.room {
-            self.cut = true;
+            self.cut_off();
             return None;
         }
         let id = self.next_id("srvtoolu_");
