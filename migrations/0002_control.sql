@@ -1,4 +1,5 @@
--- The control plane's nouns. Policies, budgets, limits and pauses are JSON as core writes it.
+-- The control plane's nouns. Policies, budgets, limits, pauses and overrides are JSON as core
+-- writes it.
 
 CREATE TABLE virtual_keys (
     id          TEXT    PRIMARY KEY,
@@ -25,12 +26,14 @@ CREATE TABLE upstream_keys (
     -- NULL: shared by every environment that has none of its own.
     environment  TEXT,
     state        TEXT    NOT NULL CHECK (state IN ('staged', 'current', 'previous', 'revoked')),
-    -- Sealed by the vault; this room cannot open it.
-    sealed       BLOB    NOT NULL,
+    -- Sealed by the vault; this room cannot open it. NULL once it is erased.
+    sealed       BLOB,
     fingerprint  TEXT    NOT NULL,
     hint         TEXT    NOT NULL,
     created_at   INTEGER NOT NULL,
-    last_used_at INTEGER
+    removed_at   INTEGER,
+    last_used_at INTEGER,
+    CHECK ((sealed IS NULL) = (state = 'revoked'))
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX upstream_keys_current
@@ -39,12 +42,10 @@ CREATE UNIQUE INDEX upstream_keys_by_name ON upstream_keys (name) WHERE state <>
 CREATE UNIQUE INDEX upstream_keys_by_fingerprint
     ON upstream_keys (fingerprint) WHERE state <> 'revoked';
 
--- What commands have set on the organization and on environments, over the configuration.
+-- What commands have put over the configuration of the organization and of environments.
 CREATE TABLE scope_settings (
     scope_kind TEXT NOT NULL CHECK (scope_kind IN ('organization', 'environment')),
     scope_id   TEXT NOT NULL,
-    budgets    TEXT,
-    limits     TEXT,
-    pause      TEXT,
+    overrides  TEXT NOT NULL,
     PRIMARY KEY (scope_kind, scope_id)
 ) STRICT, WITHOUT ROWID;

@@ -5,7 +5,10 @@ CREATE TABLE rollups (
     hour            INTEGER NOT NULL,
     virtual_key     TEXT    NOT NULL,
     environment     TEXT    NOT NULL,
+    -- The model that served, or else the one asked for.
     model           TEXT    NOT NULL,
+    -- '' for none.
+    operation       TEXT    NOT NULL,
     -- 'unknown' for calls whose end nobody saw.
     outcome         TEXT    NOT NULL,
     certainty       TEXT    NOT NULL,
@@ -16,5 +19,5 @@ CREATE TABLE rollups (
     tokens_write_1h INTEGER NOT NULL,
     tokens_read     INTEGER NOT NULL,
     tokens_output   INTEGER NOT NULL,
-    PRIMARY KEY (hour, virtual_key, environment, model, outcome, certainty)
+    PRIMARY KEY (hour, virtual_key, environment, model, operation, outcome, certainty)
 ) STRICT, WITHOUT ROWID;

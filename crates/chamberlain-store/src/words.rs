@@ -5,6 +5,8 @@ use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Outcome, Route};
 use rusqlite::Row;
 use rusqlite::types::Type;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::fault::StoreFault;
 
@@ -48,6 +50,27 @@ pub(crate) fn read_word_or_null<W: Word>(
 pub(crate) fn unreadable(row: &Row<'_>, column: usize) -> rusqlite::Error {
     let name = row.as_ref().column_name(column).unwrap_or("?").to_owned();
     rusqlite::Error::InvalidColumnType(column, name, Type::Text)
+}
+
+/// A value of core as JSON text.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<String, StoreFault> {
+    serde_json::to_string(value).map_err(|error| StoreFault::Mistake(format!("as JSON: {error}")))
+}
+
+/// Reads a value of core from JSON text.
+pub(crate) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|_| unreadable(row, column))
+}
+
+/// Reads a value of core from JSON text, where there is one.
+pub(crate) fn from_json_or_null<T: DeserializeOwned>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(column)?.as_str_or_null()? {
+        None => Ok(None),
+        Some(_) => from_json(row, column).map(Some),
+    }
 }
 
 /// An amount as a column of 64 bits.

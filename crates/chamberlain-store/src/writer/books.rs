@@ -112,6 +112,16 @@ impl Books {
         Ok(self.rows[row].balance)
     }
 
+    /// The number of an account's row.
+    pub(crate) fn id(
+        &mut self,
+        connection: &Connection,
+        account: &AccountId,
+    ) -> Result<i64, StoreFault> {
+        let row = self.row_of(connection, account)?;
+        Ok(self.rows[row].id)
+    }
+
     /// Replaces the balance of one account.
     pub(crate) fn replace(
         &mut self,

@@ -75,9 +75,8 @@ impl Writer {
             let closing = batch.items.iter().any(|item| matches!(item, Item::Close(_)));
             match self.write(&mut batch) {
                 Ok(answers) => {
-                    if self.backoff.take().is_some() {
-                        self.queue.recovered();
-                    }
+                    self.backoff = None;
+                    self.queue.committed();
                     if closing {
                         self.finish();
                     }

@@ -86,9 +86,9 @@ impl Item {
 pub struct Health {
     /// Set while nothing can be written.
     pub failure: Option<Failure>,
-    /// What waits to be written.
+    /// What waits to be written, or is being written.
     pub queued: usize,
-    /// The settlements among that.
+    /// The settlements among what waits.
     pub settlements_queued: usize,
 }
 
@@ -115,6 +115,8 @@ pub(crate) struct Suppressed {
 #[derive(Default)]
 struct Inner {
     items: VecDeque<Item>,
+    /// Items that the writer has taken and not committed yet.
+    in_hand: usize,
     notices: usize,
     suppressed: Suppressed,
     failure: Option<Failure>,
@@ -169,6 +171,7 @@ impl Queue {
         let count = inner.items.len().min(BATCH_MAX);
         let items: Vec<Item> = inner.items.drain(..count).collect();
         inner.notices -= items.iter().filter(|item| matches!(item, Item::Note(_))).count();
+        inner.in_hand = items.len();
         let suppressed = std::mem::take(&mut inner.suppressed);
         Batch { items, suppressed, failure: inner.failure.clone() }
     }
@@ -182,6 +185,7 @@ impl Queue {
         now: Timestamp,
     ) {
         let mut inner = self.inner.lock();
+        inner.in_hand = 0;
         inner.notices += owed.iter().filter(|item| matches!(item, Item::Note(_))).count();
         for item in owed.into_iter().rev() {
             inner.items.push_front(item);
@@ -198,9 +202,11 @@ impl Queue {
         failure.tries += 1;
     }
 
-    /// Notes that writing works again.
-    pub(crate) fn recovered(&self) {
-        self.inner.lock().failure = None;
+    /// Notes that what was taken is committed, so that writing works.
+    pub(crate) fn committed(&self) {
+        let mut inner = self.inner.lock();
+        inner.in_hand = 0;
+        inner.failure = None;
     }
 
     /// Refuses everything from now on, and what is queued as well.
@@ -228,7 +234,7 @@ impl Queue {
         let settlements = inner.items.iter().filter(|item| matches!(item, Item::Settle(_)));
         Health {
             failure: inner.failure.clone(),
-            queued: inner.items.len(),
+            queued: inner.items.len() + inner.in_hand,
             settlements_queued: settlements.count(),
         }
     }

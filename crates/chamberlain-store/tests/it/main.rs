@@ -5,9 +5,13 @@ mod books;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod rollups;
 #[cfg(test)]
 mod speed;
 #[cfg(test)]

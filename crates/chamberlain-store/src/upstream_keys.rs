@@ -1,0 +1,247 @@
+//! Upstream keys, sealed. This room cannot open them; a list of them does not even carry what is
+//! sealed. One key is current per environment, and one is shared by those that have none.
+
+use chamberlain_core::id::{EnvironmentName, UpstreamKeyId};
+use chamberlain_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::change::Change;
+use crate::fault::StoreFault;
+use crate::store::Store;
+use crate::words::{Word, read_word, word};
+
+const COLUMNS: &str = "id, name, environment, state, fingerprint, hint, created_at, removed_at, \
+                       last_used_at";
+
+const INSERT: &str = "
+    INSERT INTO upstream_keys (id, name, environment, state, sealed, fingerprint, hint, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// Where an upstream key stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum UpstreamKeyState {
+    /// Sealed, not yet in use.
+    Staged,
+    /// In use.
+    Current,
+    /// Superseded; kept for calls that began with it.
+    Previous,
+    /// Removed; what was sealed is erased.
+    Revoked,
+}
+
+impl Word for UpstreamKeyState {
+    const WORDS: &'static [(UpstreamKeyState, &'static str)] = &[
+        (UpstreamKeyState::Staged, "staged"),
+        (UpstreamKeyState::Current, "current"),
+        (UpstreamKeyState::Previous, "previous"),
+        (UpstreamKeyState::Revoked, "revoked"),
+    ];
+}
+
+/// An upstream key without what is sealed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpstreamKey {
+    /// Its id.
+    pub id: UpstreamKeyId,
+    /// Its name, unique among keys that are not revoked.
+    pub name: String,
+    /// The environment it is for; `None` for the shared one.
+    pub environment: Option<EnvironmentName>,
+    /// Where it stands.
+    pub state: UpstreamKeyState,
+    /// A keyed hash: equal keys have equal fingerprints.
+    pub fingerprint: String,
+    /// Beginning and end of it, for people.
+    pub hint: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When it was removed.
+    pub removed_at: Option<Timestamp>,
+    /// When a call last left with it, to the minute.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// Every upstream key, revoked ones included, the newest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn upstream_keys(&self) -> Result<Vec<UpstreamKey>, StoreFault> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM upstream_keys ORDER BY created_at DESC, id");
+            let mut query = connection.prepare_cached(&sql)?;
+            let rows = query.query_map([], upstream_key)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The sealed bytes of a key; `None` when there is no such key or it was revoked.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sealed_upstream_key(&self, id: &UpstreamKeyId) -> Result<Option<Vec<u8>>, StoreFault> {
+        self.read(|connection| sealed(connection, id))
+    }
+}
+
+impl Change<'_> {
+    /// One upstream key, as this change sees it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn upstream_key(&self, id: &UpstreamKeyId) -> Result<Option<UpstreamKey>, StoreFault> {
+        let sql = format!("SELECT {COLUMNS} FROM upstream_keys WHERE id = ?1");
+        let mut query = self.connection.prepare_cached(&sql)?;
+        Ok(query.query_row([id.as_str()], upstream_key).optional()?)
+    }
+
+    /// The sealed bytes of a key, as this change sees them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn sealed_upstream_key(&self, id: &UpstreamKeyId) -> Result<Option<Vec<u8>>, StoreFault> {
+        sealed(self.connection, id)
+    }
+
+    /// Adds a sealed key. A current one supersedes the current one of its environment.
+    ///
+    /// # Errors
+    /// When the name or the key itself is held already.
+    pub fn insert_upstream_key(
+        &mut self,
+        key: &UpstreamKey,
+        sealed: &[u8],
+    ) -> Result<(), StoreFault> {
+        self.refuse_doubles(key)?;
+        if key.state == UpstreamKeyState::Current {
+            self.supersede(key.environment.as_ref())?;
+        }
+        self.connection.prepare_cached(INSERT)?.execute(params![
+            key.id.as_str(),
+            key.name,
+            key.environment.as_ref().map(|name| name.as_str()),
+            word(key.state),
+            sealed,
+            key.fingerprint,
+            key.hint,
+            key.created_at.ms(),
+        ])?;
+        Ok(())
+    }
+
+    /// Makes a staged or previous key the current one of its environment.
+    ///
+    /// # Errors
+    /// When there is no such key, or it is revoked.
+    pub fn promote_upstream_key(&mut self, id: &UpstreamKeyId) -> Result<(), StoreFault> {
+        let key = self.living(id)?;
+        if key.state != UpstreamKeyState::Current {
+            self.supersede(key.environment.as_ref())?;
+            self.connection
+                .prepare_cached("UPDATE upstream_keys SET state = 'current' WHERE id = ?1")?
+                .execute([id.as_str()])?;
+        }
+        Ok(())
+    }
+
+    /// Removes a key: what is sealed is erased, the rest stays for the record.
+    ///
+    /// # Errors
+    /// When there is no such key, or it is revoked already.
+    pub fn revoke_upstream_key(&mut self, id: &UpstreamKeyId) -> Result<(), StoreFault> {
+        self.living(id)?;
+        // The bytes are overwritten in the file, not only unlinked.
+        self.connection.execute_batch("PRAGMA secure_delete = ON")?;
+        let removed = self
+            .connection
+            .prepare_cached(
+                "UPDATE upstream_keys SET state = 'revoked', sealed = NULL, removed_at = ?2
+                 WHERE id = ?1",
+            )?
+            .execute(params![id.as_str(), self.now().ms()]);
+        self.connection.execute_batch("PRAGMA secure_delete = OFF")?;
+        removed?;
+        Ok(())
+    }
+
+    /// Replaces what is sealed by the same key under another seal (a new master key).
+    ///
+    /// # Errors
+    /// When there is no such key, or it is revoked.
+    pub fn reseal_upstream_key(
+        &mut self,
+        id: &UpstreamKeyId,
+        sealed: &[u8],
+    ) -> Result<(), StoreFault> {
+        self.living(id)?;
+        self.connection
+            .prepare_cached("UPDATE upstream_keys SET sealed = ?2 WHERE id = ?1")?
+            .execute(params![id.as_str(), sealed])?;
+        Ok(())
+    }
+
+    fn living(&self, id: &UpstreamKeyId) -> Result<UpstreamKey, StoreFault> {
+        match self.upstream_key(id)? {
+            None => Err(StoreFault::Missing(format!("upstream key {id}"))),
+            Some(key) if key.state == UpstreamKeyState::Revoked => {
+                Err(StoreFault::Conflict(format!("the upstream key {:?} is removed", key.name)))
+            }
+            Some(key) => Ok(key),
+        }
+    }
+
+    fn refuse_doubles(&self, key: &UpstreamKey) -> Result<(), StoreFault> {
+        let held: Option<(String, bool)> = self
+            .connection
+            .prepare_cached(
+                "SELECT name, fingerprint = ?2 FROM upstream_keys
+                 WHERE state <> 'revoked' AND (name = ?1 OR fingerprint = ?2)
+                 ORDER BY fingerprint = ?2 DESC LIMIT 1",
+            )?
+            .query_row(params![key.name, key.fingerprint], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match held {
+            None => Ok(()),
+            Some((name, true)) => Err(StoreFault::Conflict(format!(
+                "this very key is held already, under the name {name:?}"
+            ))),
+            Some((name, false)) => Err(StoreFault::Conflict(format!(
+                "an upstream key named {name:?} is held already; choose another name"
+            ))),
+        }
+    }
+
+    fn supersede(&self, environment: Option<&EnvironmentName>) -> Result<(), StoreFault> {
+        self.connection
+            .prepare_cached(
+                "UPDATE upstream_keys SET state = 'previous'
+                 WHERE state = 'current' AND environment IS ?1",
+            )?
+            .execute([environment.map(|name| name.as_str())])?;
+        Ok(())
+    }
+}
+
+fn sealed(connection: &Connection, id: &UpstreamKeyId) -> Result<Option<Vec<u8>>, StoreFault> {
+    let found = connection
+        .prepare_cached("SELECT sealed FROM upstream_keys WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get::<_, Option<Vec<u8>>>(0))
+        .optional()?;
+    Ok(found.flatten())
+}
+
+fn upstream_key(row: &Row<'_>) -> rusqlite::Result<UpstreamKey> {
+    let moment = |ms: Option<i64>| ms.map(Timestamp::from_ms);
+    Ok(UpstreamKey {
+        id: UpstreamKeyId::new(row.get::<_, String>(0)?),
+        name: row.get(1)?,
+        environment: row.get::<_, Option<String>>(2)?.map(EnvironmentName::new),
+        state: read_word(row, 3)?,
+        fingerprint: row.get(4)?,
+        hint: row.get(5)?,
+        created_at: Timestamp::from_ms(row.get(6)?),
+        removed_at: moment(row.get(7)?),
+        last_used_at: moment(row.get(8)?),
+    })
+}
