@@ -4,7 +4,6 @@ mod cli;
 mod config;
 mod data_dir;
 mod failure;
-mod logs;
 mod out;
 mod serve;
 mod world;

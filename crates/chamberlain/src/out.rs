@@ -66,7 +66,10 @@ impl Out {
         for row in rows {
             table.add_row(row.iter().map(|cell| clean(cell).into_owned()));
         }
-        let text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let text: String = table
+            .lines()
+            .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
+            .collect();
         self.raw(&text)
     }
 

@@ -44,6 +44,10 @@ impl Help {
             }
             named = named.find_subcommand_mut(word).expect("it was found a moment ago");
         }
-        context.out.raw(&named.render_long_help().to_string())
+        let help = named.render_help();
+        match context.out.terminal {
+            true => context.out.raw(&help.ansi().to_string()),
+            false => context.out.raw(&help.to_string()),
+        }
     }
 }

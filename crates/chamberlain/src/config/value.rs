@@ -332,6 +332,7 @@ impl Value {
     pub(crate) fn to_toml(&self, kind: Kind) -> String {
         match (self, kind) {
             (Value::Nothing, Kind::Capabilities) => "\"all\"".to_owned(),
+            (Value::Nothing, Kind::Folder) => "\"\"".to_owned(),
             (Value::Nothing, _) => "\"off\"".to_owned(),
             (Value::Text(text), _) => format!("{text:?}"),
             (Value::Flag(flag), _) => flag.to_string(),
