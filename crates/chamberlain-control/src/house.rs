@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use chamberlain_core::admission::key::{KeyState, VirtualKey};
-use chamberlain_core::id::{EnvironmentName, UpstreamKeyId, VirtualKeyId};
+use chamberlain_core::id::{EnvironmentName, VirtualKeyId};
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::overrides::{Override, Overrides};
 use chamberlain_core::snapshot::{Budgets, Limits, Pause};
 use chamberlain_core::time::Timestamp;
+use chamberlain_store::{Store, UpstreamKey, UpstreamKeyState};
 
-use crate::reply::UpstreamKeyState;
+use crate::commander::from_store;
+use crate::error::CommandError;
 use crate::settings::Settings;
 use crate::wire::Change;
 
@@ -23,39 +25,30 @@ pub fn put<T>(set: &mut Option<Override<T>>, change: Change<T>) {
     }
 }
 
-/// An upstream key as the store keeps it, without what is sealed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct UpstreamKeyRow {
-    /// Its id.
-    pub id: UpstreamKeyId,
-    /// Its name.
-    pub name: String,
-    /// The environment it is for; `None` for the shared one.
-    pub environment: Option<EnvironmentName>,
-    /// Where it stands.
-    pub state: UpstreamKeyState,
-    /// Beginning and end of it.
-    pub hint: String,
-    /// Keyed hash of it.
-    pub fingerprint: String,
-    /// When it was added.
-    pub created_at: Timestamp,
-    /// When it was removed.
-    pub removed_at: Option<Timestamp>,
-}
-
 /// What the store knows of keys and overrides, read in one go.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct House {
     /// All virtual keys, revoked ones included.
     pub virtual_keys: Vec<VirtualKey>,
     /// All upstream keys, removed ones included.
-    pub upstream_keys: Vec<UpstreamKeyRow>,
+    pub upstream_keys: Vec<UpstreamKey>,
     /// What commands put over the configuration.
     pub overrides: HashMap<Scope, Overrides>,
 }
 
 impl House {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn read(store: &Store) -> Result<House, CommandError> {
+        Ok(House {
+            virtual_keys: store.virtual_keys().map_err(from_store)?,
+            upstream_keys: store.upstream_keys().map_err(from_store)?,
+            overrides: store.overrides().map_err(from_store)?.into_iter().collect(),
+        })
+    }
+
     /// What commands put over the configuration of that scope.
     pub fn overrides(&self, scope: &Scope) -> Overrides {
         self.overrides.get(scope).cloned().unwrap_or_default()
@@ -67,7 +60,7 @@ impl House {
     }
 
     /// The upstream key that calls of an environment leave with: its own, or the shared one.
-    pub fn upstream_key_of(&self, environment: &EnvironmentName) -> Option<&UpstreamKeyRow> {
+    pub fn upstream_key_of(&self, environment: &EnvironmentName) -> Option<&UpstreamKey> {
         let current = |owner: Option<&EnvironmentName>| {
             self.upstream_keys.iter().find(|key| {
                 key.state == UpstreamKeyState::Current && key.environment.as_ref() == owner

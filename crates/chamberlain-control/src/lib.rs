@@ -4,16 +4,23 @@
 //! together with its audit record. This room refuses to forward calls (the gateway does) and to
 //! read configuration files (the binary does, and hands over [`settings::Settings`]).
 
+pub mod checkpoint;
 pub mod client;
 pub mod command;
+pub mod commander;
 pub mod door;
 pub mod error;
 pub mod house;
 pub mod jobs;
+pub mod prices;
 pub mod publish;
 pub mod reply;
 pub mod scope;
 pub mod settings;
 pub mod socket;
+#[cfg(test)]
+mod testing;
+pub mod view;
+pub mod virtual_key;
 pub mod when;
 pub mod wire;

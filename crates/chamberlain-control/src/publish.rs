@@ -8,10 +8,10 @@ use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::snapshot::{Environment, Organization, Snapshot};
 use chamberlain_core::time::Calendar;
+use chamberlain_store::UpstreamKeyState;
 use parking_lot::Mutex;
 
 use crate::house::House;
-use crate::reply::UpstreamKeyState;
 use crate::settings::{EnvironmentSettings, Settings};
 
 /// Puts settings, overrides and keys together.

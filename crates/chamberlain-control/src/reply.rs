@@ -75,6 +75,9 @@ pub struct UpstreamKey {
     pub created_at: Moment,
     /// When it was removed.
     pub removed_at: Option<Moment>,
+    /// When a call last left with it, to the minute.
+    #[serde(default)]
+    pub last_used_at: Option<Moment>,
     /// The environments whose calls leave with it now.
     pub serves: Vec<String>,
 }
@@ -135,6 +138,9 @@ pub struct VirtualKey {
     pub created_at: Moment,
     /// When it ends.
     pub expires_at: Option<Moment>,
+    /// When a call was last made with it, as far back as calls are kept.
+    #[serde(default)]
+    pub last_used_at: Option<Moment>,
     /// Whether it is answered by the mock.
     pub test_mode: bool,
     /// The operation it is bound to.

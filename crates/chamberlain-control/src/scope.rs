@@ -3,10 +3,11 @@
 use chamberlain_core::admission::key::{KeyState, VirtualKey};
 use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::ledger::account::Scope;
+use chamberlain_store::{UpstreamKey, UpstreamKeyState};
 
 use crate::error::CommandError;
-use crate::house::{House, UpstreamKeyRow};
-use crate::reply::{ScopeKind, ScopeName, UpstreamKeyState};
+use crate::house::House;
+use crate::reply::{ScopeKind, ScopeName};
 use crate::settings::{EnvironmentSettings, Settings};
 
 /// Finds the scope that `text` names: `organization`, an environment, or a virtual key by id or
@@ -85,9 +86,9 @@ pub fn virtual_key<'a>(text: &str, house: &'a House) -> Result<&'a VirtualKey, C
 ///
 /// # Errors
 /// When there is none.
-pub fn upstream_key<'a>(text: &str, house: &'a House) -> Result<&'a UpstreamKeyRow, CommandError> {
-    let named = |key: &&UpstreamKeyRow| key.id.as_str() == text || key.name == text;
-    let removed = |key: &&UpstreamKeyRow| key.state == UpstreamKeyState::Revoked;
+pub fn upstream_key<'a>(text: &str, house: &'a House) -> Result<&'a UpstreamKey, CommandError> {
+    let named = |key: &&UpstreamKey| key.id.as_str() == text || key.name == text;
+    let removed = |key: &&UpstreamKey| key.state == UpstreamKeyState::Revoked;
     let mut found: Vec<_> = house.upstream_keys.iter().filter(named).collect();
     found.sort_by_key(|key| (removed(key), std::cmp::Reverse(key.created_at)));
     found.first().copied().ok_or_else(|| {
@@ -107,6 +108,24 @@ pub fn name(scope: &Scope, house: &House) -> ScopeName {
         }
     };
     ScopeName { kind, id: id.to_owned(), name: name.unwrap_or(id).to_owned() }
+}
+
+/// What audit records about a scope are filed under.
+pub fn subject(scope: &Scope) -> String {
+    match scope {
+        Scope::Organization => "organization".to_owned(),
+        Scope::Environment(name) => format!("environment:{name}"),
+        Scope::VirtualKey(id) => format!("virtual_key:{id}"),
+    }
+}
+
+/// How a scope is named in a command.
+pub fn text(scope: &Scope) -> String {
+    match scope {
+        Scope::Organization => "organization".to_owned(),
+        Scope::Environment(name) => name.to_string(),
+        Scope::VirtualKey(id) => id.to_string(),
+    }
 }
 
 /// The scopes of the whole house in the order people read them: widest first, environments as

@@ -13,6 +13,7 @@ use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::ledger::price::PriceBook;
 use chamberlain_core::money::Money;
 use chamberlain_core::snapshot::{Budgets, GatewaySettings, Limits};
+use serde_json::{Map, Value, json};
 
 /// One environment as configured.
 #[derive(Clone, PartialEq, Debug)]
@@ -92,6 +93,41 @@ impl Settings {
     /// The environment of that name.
     pub fn environment(&self, name: &str) -> Option<&EnvironmentSettings> {
         self.environments.iter().find(|environment| environment.name.as_str() == name)
+    }
+}
+
+impl Settings {
+    /// Every setting by its path, for comparing two configurations and for the audit log.
+    pub fn facts(&self) -> Map<String, Value> {
+        let mut facts = Map::new();
+        let mut put = |path: String, value: Value| {
+            if !value.is_null() {
+                facts.insert(path, value);
+            }
+        };
+        put("organization.budgets.daily".to_owned(), json!(self.organization.daily));
+        put("organization.budgets.monthly".to_owned(), json!(self.organization.monthly));
+        for environment in &self.environments {
+            let of = |leaf: &str| format!("environments.{}.{leaf}", environment.name);
+            put(of("budgets.daily"), json!(environment.budgets.daily));
+            put(of("budgets.monthly"), json!(environment.budgets.monthly));
+            put(of("limits"), json!(environment.limits));
+            put(of("policy"), json!(environment.policy));
+            put(of("pause_on_exceed"), json!(environment.pause_on_exceed));
+            put(of("rotation_interval_days"), json!(environment.rotation_interval_days));
+        }
+        // Read by people in a record; no program takes it apart.
+        put("gateway".to_owned(), json!(format!("{:?}", self.gateway)));
+        put("thresholds_percent".to_owned(), json!(self.thresholds_percent));
+        put("timezone".to_owned(), json!(self.timezone));
+        put("prices.digest".to_owned(), json!(self.prices.digest()));
+        put("retention.calls_days".to_owned(), json!(self.retention.calls_days));
+        put("retention.call_audit_days".to_owned(), json!(self.retention.call_audit_days));
+        put("retention.audit_days".to_owned(), json!(self.retention.audit_days));
+        put("checkpoint.interval_s".to_owned(), json!(self.checkpoint.interval_s));
+        put("checkpoint.records".to_owned(), json!(self.checkpoint.records));
+        put("checkpoint.anchor_file".to_owned(), json!(self.checkpoint.anchor_file));
+        facts
     }
 }
 

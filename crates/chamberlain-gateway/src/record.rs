@@ -2,7 +2,7 @@
 
 use chamberlain_core::admission::gate::Reservation;
 use chamberlain_core::admission::refusal::Refusal;
-use chamberlain_core::anthropic::request::{Fallbacks, RequestFacts};
+use chamberlain_core::anthropic::request::RequestFacts;
 use chamberlain_core::record::{Intent, Route};
 
 use crate::decide::Destination;
@@ -42,10 +42,7 @@ impl Subject {
             max_tokens: request.and_then(|request| request.max_tokens).unwrap_or(0),
             stream: request.is_some_and(|request| request.stream),
             samples_again: request.is_some_and(|request| {
-                !request.server_tools.is_empty()
-                    || request.mcp
-                    || request.compaction
-                    || request.fallbacks != Fallbacks::None
+                !request.server_tools.is_empty() || request.mcp || request.compaction
             }),
         }
     }

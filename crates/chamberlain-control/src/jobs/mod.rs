@@ -1,4 +1,44 @@
 //! What is done without being asked: on a clock, or when somebody says "look now".
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use chamberlain_core::time::Timestamp;
+
+use crate::commander::Commander;
+use driver::Job;
+
 pub mod driver;
 pub mod exceed;
+
+mod checkpoint;
+mod housekeep;
+
+/// The name of the job that pauses what used up its budget; kicked by notices.
+pub const EXCEED: &str = "exceed";
+
+/// Every job.
+pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
+    vec![
+        Arc::new(checkpoint::Checkpoint::new(commander.clone())),
+        Arc::new(housekeep::Housekeep(commander.clone())),
+        Arc::new(Exceed(commander.clone())),
+    ]
+}
+
+/// Pauses environments whose budget is used up.
+struct Exceed(Arc<Commander>);
+
+impl Job for Exceed {
+    fn name(&self) -> &'static str {
+        EXCEED
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn run(&self, now: Timestamp) -> Result<(), String> {
+        self.0.pause_used_up(now).map_err(|error| error.to_string())
+    }
+}

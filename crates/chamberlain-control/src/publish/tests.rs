@@ -5,12 +5,12 @@ use chamberlain_core::money::Money;
 use chamberlain_core::overrides::{Override, Overrides};
 use chamberlain_core::snapshot::Pause;
 use chamberlain_core::time::Timestamp;
+use chamberlain_store::UpstreamKey;
 
 use super::*;
-use crate::house::UpstreamKeyRow;
 
-fn key(id: &str, environment: Option<&str>, state: UpstreamKeyState) -> UpstreamKeyRow {
-    UpstreamKeyRow {
+fn key(id: &str, environment: Option<&str>, state: UpstreamKeyState) -> UpstreamKey {
+    UpstreamKey {
         id: UpstreamKeyId::new(id),
         name: id.to_owned(),
         environment: environment.map(EnvironmentName::new),
@@ -19,6 +19,7 @@ fn key(id: &str, environment: Option<&str>, state: UpstreamKeyState) -> Upstream
         fingerprint: String::new(),
         created_at: Timestamp::from_ms(0),
         removed_at: None,
+        last_used_at: None,
     }
 }
 

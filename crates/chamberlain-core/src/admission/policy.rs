@@ -273,7 +273,7 @@ fn model_names(request: &RequestFacts) -> impl Iterator<Item = &str> {
 /// Whether `text` matches `glob`, in which `*` stands for any run of bytes and `?` for one.
 ///
 /// On a mismatch only the last `*` takes one byte more, so no pattern takes exponential time.
-fn matches(glob: &str, text: &str) -> bool {
+pub fn matches(glob: &str, text: &str) -> bool {
     let (glob, text) = (glob.as_bytes(), text.as_bytes());
     let (mut g, mut t) = (0, 0);
     let mut retry = None;

@@ -1,0 +1,300 @@
+//! Executes commands: on the running server's store, or on one that the command line has opened.
+//!
+//! Every change is one store transaction together with its audit record (actor, before, after);
+//! then the new view is published. What cannot be written down is not done.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use chamberlain_core::audit::record::Principal;
+use chamberlain_core::ledger::account::{AccountId, Balance};
+use chamberlain_core::record::Notice;
+use chamberlain_core::snapshot::Snapshot;
+use chamberlain_core::time::{Calendar, Clock, Entropy, Timestamp};
+use chamberlain_store::{Change, Store, StoreFault};
+use chamberlain_vault::keyring::Keyring;
+use chamberlain_vault::vault::Vault;
+use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::command::Command;
+use crate::door::Execute;
+use crate::error::CommandError;
+use crate::house::House;
+use crate::jobs::exceed::UsedUp;
+use crate::publish::{self, Publisher};
+use crate::reply::{JobLine, Running};
+use crate::settings::Settings;
+use crate::virtual_key::Ground;
+
+mod audit;
+mod calls;
+mod costs;
+mod doctor;
+mod fault;
+mod keys;
+mod pauses;
+mod reload;
+mod status;
+mod terms;
+mod virtual_keys;
+
+pub use fault::from_store;
+
+/// What a running gateway tells the control plane.
+pub trait Live: Send + Sync + 'static {
+    /// How it stands.
+    fn running(&self) -> Running;
+
+    /// The books of every account whose window has not ended, newer than the store's.
+    fn balances(&self) -> Vec<(AccountId, Balance)>;
+
+    /// How the jobs stand.
+    fn jobs(&self) -> Vec<JobLine>;
+}
+
+/// Reads the configuration again.
+pub type Reload = Box<dyn Fn() -> Result<Settings, CommandError> + Send + Sync>;
+
+/// Everything a [`Commander`] is made of.
+pub struct CommanderParts {
+    /// The store.
+    pub store: Store,
+    /// The open vault.
+    pub vault: Arc<Vault>,
+    /// Where opened upstream keys live. Filled here, read by the gateway.
+    pub keyring: Arc<Keyring>,
+    /// The configuration.
+    pub settings: Settings,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The data folder, for showing and for its permissions.
+    pub data: PathBuf,
+    /// The version of this program.
+    pub version: String,
+}
+
+/// Executes commands.
+pub struct Commander {
+    store: Store,
+    vault: Arc<Vault>,
+    keyring: Arc<Keyring>,
+    settings: RwLock<Arc<Ruling>>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    data: PathBuf,
+    version: String,
+    publisher: Publisher,
+    live: OnceLock<Arc<dyn Live>>,
+    reload: OnceLock<Reload>,
+    /// Held by a change from reading what it is checked against until it is published.
+    changing: Mutex<()>,
+    used_up: Mutex<Vec<UsedUp>>,
+}
+
+/// Settings with the calendar they name.
+struct Ruling {
+    settings: Settings,
+    calendar: Calendar,
+}
+
+impl Ruling {
+    fn new(settings: Settings) -> Result<Ruling, CommandError> {
+        let calendar = Calendar::named(&settings.timezone).map_err(|reason| {
+            CommandError::usage(format!("the time zone {:?}: {reason}", settings.timezone))
+        })?;
+        Ok(Ruling { settings, calendar })
+    }
+}
+
+impl Commander {
+    /// Reads the house, opens the upstream keys, and publishes the first view.
+    ///
+    /// # Errors
+    /// When the store cannot be read, the time zone is unknown, or a key does not open.
+    pub fn new(parts: CommanderParts) -> Result<Commander, CommandError> {
+        let ruling = Ruling::new(parts.settings)?;
+        let house = House::read(&parts.store)?;
+        let first = publish::compose(&house, &ruling.settings, ruling.calendar.clone(), 1);
+        let commander = Commander {
+            store: parts.store,
+            vault: parts.vault,
+            keyring: parts.keyring,
+            settings: RwLock::new(Arc::new(ruling)),
+            clock: parts.clock,
+            entropy: parts.entropy,
+            data: parts.data,
+            version: parts.version,
+            publisher: Publisher::new(first),
+            live: OnceLock::new(),
+            reload: OnceLock::new(),
+            changing: Mutex::new(()),
+            used_up: Mutex::default(),
+        };
+        commander.open_keys(&house)?;
+        Ok(commander)
+    }
+
+    /// Where the gateway reads what to decide by.
+    pub fn published(&self) -> Arc<ArcSwap<Snapshot>> {
+        self.publisher.published()
+    }
+
+    /// Lets the running gateway's figures into replies. Once.
+    pub fn attach_live(&self, live: Arc<dyn Live>) {
+        // A second gateway on one store cannot be: the store is locked.
+        let _ = self.live.set(live);
+    }
+
+    /// Lets `config.reload` read the configuration again. Once.
+    pub fn attach_reload(&self, reload: Reload) {
+        let _ = self.reload.set(reload);
+    }
+
+    /// Looks at a notice that goes on record; true when a budget is used up, and the job `exceed`
+    /// is to be kicked.
+    pub fn on_notice(&self, notice: &Notice) -> bool {
+        match UsedUp::from_notice(notice) {
+            Some(used_up) => {
+                self.used_up.lock().push(used_up);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Settings {
+        self.settings.read().settings.clone()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn house(&self) -> Result<House, CommandError> {
+        House::read(&self.store)
+    }
+
+    /// The books: the gateway's where one runs, else the store's.
+    fn balances(&self) -> Result<crate::view::Balances, CommandError> {
+        let balances = match self.live.get() {
+            Some(live) => live.balances(),
+            None => self.store.balances(self.now()).map_err(from_store)?,
+        };
+        Ok(balances.into_iter().collect())
+    }
+
+    /// Makes a change in one transaction and publishes the house after it. `plan` sees the house
+    /// as it is; nobody else changes it meanwhile.
+    fn change<P, T: Send + 'static>(
+        &self,
+        actor: &Principal,
+        plan: impl FnOnce(Ground<'_>) -> Result<P, CommandError>,
+    ) -> Result<T, CommandError>
+    where
+        P: FnOnce(&mut Change<'_>) -> Result<T, StoreFault> + Send + 'static,
+    {
+        let _changing = self.changing.lock();
+        let ruling = self.settings.read().clone();
+        let house = self.house()?;
+        let ground = Ground {
+            house: &house,
+            settings: &ruling.settings,
+            calendar: &ruling.calendar,
+            now: self.now(),
+        };
+        let work = plan(ground)?;
+        let done = self.store.change(actor.clone(), work).map_err(from_store)?;
+        self.publish()?;
+        Ok(done)
+    }
+
+    /// Publishes the house as it stands.
+    ///
+    /// # Errors
+    /// When it cannot be read, or an upstream key does not open; the view before stays.
+    pub fn publish(&self) -> Result<u64, CommandError> {
+        let ruling = self.settings.read().clone();
+        self.publisher.publish(|generation| {
+            let house = self.house()?;
+            self.open_keys(&house)?;
+            let calendar = ruling.calendar.clone();
+            Ok(publish::compose(&house, &ruling.settings, calendar, generation))
+        })
+    }
+}
+
+impl Execute for Commander {
+    fn execute(&self, actor: &Principal, command: Command) -> Result<Value, CommandError> {
+        let (name, changes) = (command.name(), command.changes());
+        let reply = self.dispatch(actor, command);
+        match &reply {
+            Ok(_) if changes => tracing::info!(command = name, %actor, "done"),
+            Err(error) => tracing::debug!(command = name, %actor, %error, "not done"),
+            Ok(_) => {}
+        }
+        reply
+    }
+}
+
+impl Commander {
+    fn dispatch(&self, actor: &Principal, command: Command) -> Result<Value, CommandError> {
+        match command {
+            Command::KeyAdd(asked) => json(self.key_add(actor, asked)),
+            Command::KeyList(asked) => json(self.key_list(&asked)),
+            Command::KeyShow(asked) => json(self.key_show(&asked)),
+            Command::KeyRemove(asked) => json(self.key_remove(actor, asked)),
+            Command::VirtualCreate(asked) => json(self.virtual_create(actor, &asked)),
+            Command::VirtualList(asked) => json(self.virtual_list(&asked)),
+            Command::VirtualShow(asked) => json(self.virtual_show(&asked)),
+            Command::VirtualUpdate(asked) => json(self.virtual_update(actor, asked)),
+            Command::VirtualFreeze(asked) => json(self.virtual_freeze(actor, asked)),
+            Command::VirtualUnfreeze(asked) => json(self.virtual_unfreeze(actor, asked)),
+            Command::VirtualRevoke(asked) => json(self.virtual_revoke(actor, asked)),
+            Command::BudgetList(asked) => json(self.budget_list(&asked)),
+            Command::BudgetSet(asked) => json(self.budget_set(actor, asked)),
+            Command::LimitList(asked) => json(self.limit_list(&asked)),
+            Command::LimitSet(asked) => json(self.limit_set(actor, asked)),
+            Command::Pause(asked) => json(self.pause(actor, asked)),
+            Command::Resume(asked) => json(self.resume(actor, asked)),
+            Command::CallsList(asked) => json(self.calls_list(&asked)),
+            Command::CostToday(asked) => json(self.cost_today(asked.environment.as_deref())),
+            Command::CostMonth(asked) => json(self.cost_month(asked.environment.as_deref())),
+            Command::CostTop(asked) => json(self.cost_top(&asked)),
+            Command::CostEstimate(asked) => {
+                let ruling = self.settings.read().clone();
+                json(crate::prices::estimate(&asked, &ruling.settings, self.now()))
+            }
+            Command::AuditVerify(asked) => json(self.audit_verify(&asked)),
+            Command::AuditProve(asked) => json(self.audit_prove(&asked)),
+            Command::AuditExport(asked) => json(self.audit_export(actor, &asked)),
+            Command::AuditCheckpoint(_) => json(self.audit_checkpoint()),
+            Command::Status(_) => json(self.status()),
+            Command::Doctor(_) => json(self.doctor()),
+            Command::PricesList(asked) => {
+                let ruling = self.settings.read().clone();
+                json(Ok(crate::prices::list(&asked, &ruling.settings, self.now())))
+            }
+            Command::WriteOff(asked) => json(self.write_off(actor, asked)),
+            Command::ConfigReload(_) => json(self.config_reload(actor)),
+        }
+    }
+}
+
+fn json<T: Serialize>(reply: Result<T, CommandError>) -> Result<Value, CommandError> {
+    serde_json::to_value(reply?)
+        .map_err(|error| CommandError::failed(format!("the reply cannot be written: {error}")))
+}
+
+/// A record's view of something, for before and after.
+fn fact<T: Serialize>(of: &T) -> Option<Value> {
+    serde_json::to_value(of).ok()
+}
+
+#[cfg(test)]
+mod tests;

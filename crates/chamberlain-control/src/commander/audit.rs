@@ -1,0 +1,206 @@
+//! Commands about the audit log.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use chamberlain_core::audit::checkpoint::Checkpoint as Head;
+use chamberlain_core::audit::merkle::{Hash, to_hex};
+use chamberlain_core::audit::note::VerifierKey;
+use chamberlain_core::audit::record::{Principal, Record};
+use chamberlain_core::audit::tlog_proof::TlogProof;
+use chamberlain_core::audit::verify::{Columns, Report, StoredRecord, Verifier};
+use chamberlain_store::{AuditFilter, Change, Facts, StoredCheckpoint};
+use serde_json::json;
+
+use super::{Commander, from_store};
+use crate::checkpoint;
+use crate::command::{AuditExport, AuditProve, AuditVerify};
+use crate::error::CommandError;
+use crate::reply::{
+    AuditProblem, AuditProof, AuditRecord, AuditRecords, AuditVerified, Checkpoint,
+};
+
+const EXPORT_DEFAULT: u32 = 1_000;
+const EXPORT_MAX: u32 = 10_000;
+
+impl Commander {
+    pub(super) fn audit_verify(&self, asked: &AuditVerify) -> Result<AuditVerified, CommandError> {
+        let signer = self.signer()?;
+        let stored = self.store.checkpoints().map_err(from_store)?;
+        let external = asked.checkpoint.as_deref().map(checkpoint::notes).unwrap_or_default();
+        let mut verifier = Verifier::new(vec![signer.clone()], 0);
+        let kept = stored.iter().map(|stored| String::from_utf8_lossy(&stored.note).into_owned());
+        kept.chain(external.iter().cloned()).for_each(|note| verifier.checkpoint(&note));
+        let each = |record: chamberlain_store::StoredRecord<'_>| {
+            verifier.record(StoredRecord {
+                seq: record.seq,
+                bytes: Some(record.bytes),
+                // A hash of another length is as wrong as a hash can be.
+                leaf: Hash::try_from(record.leaf).unwrap_or_default(),
+                columns: Columns { at: Some(record.at), ..Columns::default() },
+            });
+            ControlFlow::Continue(())
+        };
+        self.store.audit_each(0, each).map_err(from_store)?;
+        let report = verifier.finish();
+        let problems = problems(&report, asked.checkpoint.is_some() && external.is_empty());
+        Ok(AuditVerified {
+            ok: problems.is_empty(),
+            records: report.records,
+            root: report.root.unwrap_or_default(),
+            signer: signer.to_string(),
+            last_checkpoint: stored.last().map(|last| last.size),
+            external: !external.is_empty(),
+            problems,
+        })
+    }
+
+    pub(super) fn audit_prove(&self, asked: &AuditProve) -> Result<AuditProof, CommandError> {
+        let seq = asked.seq;
+        let bytes = self.store.audit_record(seq).map_err(from_store)?.ok_or_else(|| {
+            CommandError::not_found(format!("there is no audit record {seq}"))
+                .hint("chamberlain status says how many there are")
+        })?;
+        let last = self.last_checkpoint()?.filter(|last| last.size > seq);
+        let signed = match last {
+            Some(last) => last,
+            None => self.checkpoint_now()?,
+        };
+        let hashes = self.store.audit_inclusion(seq, signed.size).map_err(from_store)?;
+        let note = note(&signed)?;
+        let proof = TlogProof { record: bytes, index: seq, hashes, checkpoint: note };
+        proof.verify(&[self.signer()?]).map_err(|error| {
+            CommandError::failed(format!("the proof does not hold: {error}"))
+                .hint("the log may be damaged: run chamberlain audit verify")
+        })?;
+        let checkpoint = shown(&signed)?;
+        Ok(AuditProof {
+            record: record(seq, &proof.record),
+            size: checkpoint.size,
+            root: checkpoint.root.clone(),
+            path: proof.hashes.iter().map(to_hex).collect(),
+            text: proof.to_string(),
+            checkpoint,
+        })
+    }
+
+    pub(super) fn audit_export(
+        &self,
+        actor: &Principal,
+        asked: &AuditExport,
+    ) -> Result<AuditRecords, CommandError> {
+        let limit = super::calls::limit(asked.limit, EXPORT_DEFAULT, EXPORT_MAX)?;
+        let (size, _) = self.store.audit_head().map_err(from_store)?;
+        let end = asked.to.unwrap_or(size).min(size);
+        let filter = AuditFilter { from: asked.from, to: Some(end), ..AuditFilter::default() };
+        let mut records = Vec::new();
+        let each = |stored: chamberlain_store::StoredRecord<'_>| {
+            records.push(record(stored.seq, stored.bytes));
+            if records.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        self.store.audit_matching(&filter, each).map_err(from_store)?;
+        let next = records.last().map(|last| last.seq + 1).filter(|next| *next < end);
+        let given = json!({ "from": asked.from, "to": end, "records": records.len() });
+        self.store
+            .change(actor.clone(), move |change: &mut Change<'_>| {
+                let facts = Facts { after: Some(given), ..Facts::default() };
+                change.audit("audit.exported", "audit", &facts)
+            })
+            .map_err(from_store)?;
+        Ok(AuditRecords { records, next, size })
+    }
+
+    pub(super) fn audit_checkpoint(&self) -> Result<Checkpoint, CommandError> {
+        shown(&self.checkpoint_now()?)
+    }
+
+    /// Signs the head and keeps it, unless the last checkpoint has it already.
+    pub(crate) fn checkpoint_now(&self) -> Result<StoredCheckpoint, CommandError> {
+        let (size, root) = self.store.audit_head().map_err(from_store)?;
+        if let Some(last) = self.last_checkpoint()?.filter(|last| last.size == size) {
+            return Ok(last);
+        }
+        let signer = self.signer()?;
+        let head = Head { origin: signer.name().to_owned(), size, root };
+        let note = head
+            .sign(&signer, |text| self.vault.sign(text))
+            .map_err(|error| CommandError::failed(format!("no checkpoint: {error}")))?;
+        let signed = StoredCheckpoint { size, at: self.now(), note: note.into_bytes() };
+        self.store.insert_checkpoint(signed.clone()).map_err(from_store)?;
+        Ok(signed)
+    }
+
+    pub(crate) fn last_checkpoint(&self) -> Result<Option<StoredCheckpoint>, CommandError> {
+        Ok(self.store.checkpoints().map_err(from_store)?.pop())
+    }
+
+    /// How many records the log has.
+    pub(crate) fn audit_size(&self) -> Result<u64, CommandError> {
+        Ok(self.store.audit_head().map_err(from_store)?.0)
+    }
+
+    /// Brings the anchor file up to date.
+    pub(crate) fn anchor(&self, path: &Path) -> Result<(), String> {
+        let stored = self.store.checkpoints().map_err(|fault| fault.to_string())?;
+        let checkpoints: Vec<(u64, String)> = stored
+            .into_iter()
+            .map(|stored| (stored.size, String::from_utf8_lossy(&stored.note).into_owned()))
+            .collect();
+        checkpoint::anchor(path, &checkpoints)
+            .map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    pub(crate) fn signer(&self) -> Result<VerifierKey, CommandError> {
+        checkpoint::signer(&self.vault).map_err(CommandError::failed)
+    }
+}
+
+fn problems(report: &Report, no_note: bool) -> Vec<AuditProblem> {
+    let mut problems: Vec<AuditProblem> = [&report.integrity, &report.completeness]
+        .into_iter()
+        .flatten()
+        .map(|finding| AuditProblem {
+            seq: Some(finding.index),
+            problem: finding.fault.to_string(),
+        })
+        .collect();
+    let more = report.faults.saturating_sub(problems.len() as u64);
+    if more > 0 && !problems.is_empty() {
+        let problem = format!("{more} further faults, at these places or later");
+        problems.push(AuditProblem { seq: None, problem });
+    }
+    if no_note {
+        let problem = "the checkpoint to compare with is empty".to_owned();
+        problems.push(AuditProblem { seq: None, problem });
+    }
+    problems
+}
+
+fn record(seq: u64, bytes: &[u8]) -> AuditRecord {
+    AuditRecord {
+        seq,
+        leaf_hash: to_hex(&chamberlain_core::audit::merkle::leaf_hash(bytes)),
+        record: serde_json::from_slice(bytes).ok(),
+    }
+}
+
+fn note(signed: &StoredCheckpoint) -> Result<String, CommandError> {
+    String::from_utf8(signed.note.clone())
+        .map_err(|_| CommandError::failed("the stored checkpoint is not text"))
+}
+
+/// A checkpoint as people are shown it.
+pub(super) fn shown(signed: &StoredCheckpoint) -> Result<Checkpoint, CommandError> {
+    let note = note(signed)?;
+    let head = Head::unverified(&note)
+        .ok_or_else(|| CommandError::failed("the stored checkpoint cannot be read"))?;
+    Ok(Checkpoint { size: head.size, root: to_hex(&head.root), at: signed.at.into(), note })
+}
+
+/// The time of the last record, for noticing a clock that was set back.
+pub(super) fn last_record(commander: &Commander) -> Result<Option<Record>, CommandError> {
+    let (size, _) = commander.store.audit_head().map_err(from_store)?;
+    let Some(last) = size.checked_sub(1) else { return Ok(None) };
+    let bytes = commander.store.audit_record(last).map_err(from_store)?;
+    Ok(bytes.and_then(|bytes| Record::read(&bytes).ok()))
+}

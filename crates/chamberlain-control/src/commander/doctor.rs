@@ -1,0 +1,274 @@
+//! The checks of `chamberlain doctor` that need the store and the vault.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use chamberlain_core::admission::key::KeyState;
+use chamberlain_core::audit::checkpoint::Checkpoint as Head;
+use chamberlain_core::audit::proof;
+use chamberlain_core::ledger::account::Scope;
+use chamberlain_core::record::Certainty;
+use chamberlain_core::time::WindowKind;
+use chamberlain_store::{CallFilter, EffectState};
+
+use super::{Commander, audit, from_store, status};
+use crate::error::CommandError;
+use crate::publish;
+use crate::reply::{Check, CheckState, Doctor};
+use crate::virtual_key::Ground;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Warned of this long before.
+const SOON_MS: i64 = 14 * DAY_MS;
+
+/// Effects looked at for those that were given up.
+const EFFECTS: usize = 1_000;
+
+impl Commander {
+    pub(super) fn doctor(&self) -> Result<Doctor, CommandError> {
+        let (house, ruling) = (self.house()?, self.settings.read().clone());
+        let ground = Ground {
+            house: &house,
+            settings: &ruling.settings,
+            calendar: &ruling.calendar,
+            now: self.now(),
+        };
+        let mut checks = vec![
+            self.check_folder(),
+            self.check_store(),
+            self.check_audit(),
+            self.check_anchor(ground),
+            self.check_clock(ground),
+            self.check_outbox(),
+            self.check_vault(ground),
+            check_upstream(ground),
+            check_rotation(ground),
+            check_virtual_keys(ground),
+            check_budgets(ground),
+            self.check_unsettled(),
+        ];
+        checks.sort_by_key(|check| std::cmp::Reverse(check.state));
+        let state = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Ok);
+        Ok(Doctor { state, checks })
+    }
+
+    fn check_folder(&self) -> Check {
+        let name = "data folder";
+        let mode = fs::metadata(&self.data).map(|folder| folder.permissions().mode() & 0o777);
+        let path = self.data.display();
+        match mode {
+            Ok(mode) if mode & 0o077 == 0 => ok(name, format!("{path} is closed to others")),
+            Ok(mode) => problem(
+                name,
+                format!("{path} has mode {mode:o}, so others can look into it"),
+                format!("chmod 700 {path}"),
+            ),
+            Err(error) => problem(name, format!("{path}: {error}"), "check the path"),
+        }
+    }
+
+    fn check_store(&self) -> Check {
+        let status = self.store_status();
+        match status.problem {
+            None => ok("store", "it can be read and written"),
+            Some(what) => problem("store", what, "calls are refused until this is mended"),
+        }
+    }
+
+    /// The last checkpoint still describes the beginning of the log.
+    fn check_audit(&self) -> Check {
+        let name = "audit log";
+        match self.audit_grew_from_last_checkpoint() {
+            Ok(Some((true, size))) => ok(name, format!("it grew from the head signed at {size}")),
+            Ok(None) => warning(name, "no head is signed yet", "chamberlain audit checkpoint"),
+            Ok(Some((false, size))) => problem(
+                name,
+                format!("it is not the log whose head was signed at {size}"),
+                "chamberlain audit verify says where it was changed",
+            ),
+            Err(error) => problem(name, error.message, "chamberlain audit verify"),
+        }
+    }
+
+    fn audit_grew_from_last_checkpoint(&self) -> Result<Option<(bool, u64)>, CommandError> {
+        let Some(last) = self.last_checkpoint()? else { return Ok(None) };
+        let note = String::from_utf8_lossy(&last.note);
+        let Ok(head) = Head::open(&note, &[self.signer()?]) else {
+            return Ok(Some((false, last.size)));
+        };
+        let (size, root) = self.store.audit_head().map_err(from_store)?;
+        if head.size > size {
+            return Ok(Some((false, head.size)));
+        }
+        let path = self.store.audit_consistency(head.size, size).map_err(from_store)?;
+        let grew = proof::is_consistent(head.size, size, &head.root, &root, &path);
+        Ok(Some((grew, head.size)))
+    }
+
+    fn check_anchor(&self, ground: Ground<'_>) -> Check {
+        let name = "checkpoints elsewhere";
+        match &ground.settings.checkpoint.anchor_file {
+            Some(path) if path.exists() => ok(name, format!("appended to {}", path.display())),
+            Some(path) => warning(
+                name,
+                format!("{} does not exist yet", path.display()),
+                "it appears with the first checkpoint of a running server",
+            ),
+            None => warning(
+                name,
+                "signed heads are kept beside the log only, so a rollback of both goes unnoticed",
+                "set checkpoint.anchor_file to a file on another machine",
+            ),
+        }
+    }
+
+    fn check_clock(&self, ground: Ground<'_>) -> Check {
+        let name = "clock";
+        match audit::last_record(self) {
+            Ok(Some(last)) if last.at > ground.now => warning(
+                name,
+                format!(
+                    "the last record is of {}, which is ahead of now ({})",
+                    last.at, ground.now
+                ),
+                "the clock was set back, or is wrong: check the time synchronization",
+            ),
+            Ok(_) => ok(name, format!("it is {}", ground.now)),
+            Err(error) => problem(name, error.message, "chamberlain audit verify"),
+        }
+    }
+
+    fn check_outbox(&self) -> Check {
+        let name = "outbox";
+        match self.store.effects_newest(EFFECTS) {
+            Err(fault) => problem(name, fault.to_string(), "see the store's check"),
+            Ok(effects) => {
+                let given_up = |state| state == EffectState::GivenUp;
+                match effects.iter().filter(|effect| given_up(effect.state)).count() {
+                    0 => ok(name, "nothing was given up"),
+                    count => problem(
+                        name,
+                        format!("{count} effects were given up"),
+                        "look at their last error and do by hand what they were to do",
+                    ),
+                }
+            }
+        }
+    }
+
+    fn check_vault(&self, ground: Ground<'_>) -> Check {
+        let name = "vault";
+        let keys: Vec<_> = publish::open_keys(ground.house).collect();
+        match keys.iter().find_map(|id| self.open_key(id).err()) {
+            None => ok(name, format!("all {} upstream keys in use open", keys.len())),
+            Some(error) => problem(name, error.message, error.hint.unwrap_or_default()),
+        }
+    }
+
+    fn check_unsettled(&self) -> Check {
+        let name = "unsettled calls";
+        let filter = CallFilter { certainty: Some(Certainty::Unsettled), ..CallFilter::default() };
+        match self.store.call_sum(&filter) {
+            Err(fault) => problem(name, fault.to_string(), "see the store's check"),
+            Ok(sum) if sum.calls == 0 => ok(name, "every call on record has a known cost"),
+            Ok(sum) => warning(
+                name,
+                format!("{} calls are charged {} at their bound", sum.calls, sum.cost),
+                "compare with the Claude Console (chamberlain calls --certainty unsettled), then \
+                 chamberlain write-off",
+            ),
+        }
+    }
+}
+
+fn check_upstream(ground: Ground<'_>) -> Check {
+    let name = "upstream keys";
+    let without: Vec<&str> = ground
+        .settings
+        .environments
+        .iter()
+        .map(|environment| &environment.name)
+        .filter(|environment| ground.house.upstream_key_of(environment).is_none())
+        .map(|environment| environment.as_str())
+        .collect();
+    match without.is_empty() {
+        true => ok(name, "every environment has one"),
+        false => warning(
+            name,
+            format!("calls of {} go to the mock: they have no key", without.join(", ")),
+            "chamberlain key add --environment NAME",
+        ),
+    }
+}
+
+fn check_rotation(ground: Ground<'_>) -> Check {
+    let name = "rotation";
+    let due: Vec<String> = status::rotations(ground.house, ground.settings)
+        .filter(|(_, _, due)| ground.now.plus_ms(SOON_MS) >= *due)
+        .map(|(environment, key, due)| {
+            format!("{} in {} by {}", key.name, environment.name, due.utc_date())
+        })
+        .collect();
+    match due.is_empty() {
+        true => ok(name, "no upstream key is due"),
+        false => warning(
+            name,
+            format!("to be replaced: {}", due.join(", ")),
+            "make a new key in the Claude Console, then chamberlain key add",
+        ),
+    }
+}
+
+fn check_virtual_keys(ground: Ground<'_>) -> Check {
+    let name = "virtual keys";
+    let in_use = || ground.house.virtual_keys.iter().filter(|key| key.state == KeyState::Active);
+    let soon = ground.now.plus_ms(SOON_MS);
+    let ending: Vec<&str> = in_use()
+        .filter(|key| key.expires_at.is_some_and(|at| at <= soon))
+        .map(|key| key.name.as_str())
+        .collect();
+    match ending.is_empty() {
+        true => ok(name, format!("{} in use, none expires soon", in_use().count())),
+        false => warning(
+            name,
+            format!("expired or about to: {}", ending.join(", ")),
+            "chamberlain virtual update KEY --expires 90d, or revoke them",
+        ),
+    }
+}
+
+fn check_budgets(ground: Ground<'_>) -> Check {
+    let name = "budgets";
+    let unlimited = |of: &Scope| {
+        let budgets = ground.house.budgets(of, ground.settings);
+        WindowKind::ALL.iter().all(|kind| budgets.limit(*kind).is_none())
+    };
+    let names = ground.settings.environments.iter().map(|environment| &environment.name);
+    let open: Vec<&str> = names
+        .filter(|name| unlimited(&Scope::Environment((*name).clone())))
+        .map(|name| name.as_str())
+        .collect();
+    match open.is_empty() || !unlimited(&Scope::Organization) {
+        true => ok(name, "no call can spend without a limit"),
+        false => warning(
+            name,
+            format!("nothing bounds the cost of {}", open.join(", ")),
+            "chamberlain budget set NAME --daily USD",
+        ),
+    }
+}
+
+fn ok(name: &str, message: impl Into<String>) -> Check {
+    Check { name: name.to_owned(), state: CheckState::Ok, message: message.into(), fix: None }
+}
+
+fn warning(name: &str, message: impl Into<String>, fix: impl Into<String>) -> Check {
+    let state = CheckState::Warning;
+    Check { state, fix: Some(fix.into()), ..ok(name, message) }
+}
+
+fn problem(name: &str, message: impl Into<String>, fix: impl Into<String>) -> Check {
+    let state = CheckState::Problem;
+    Check { state, fix: Some(fix.into()), ..ok(name, message) }
+}

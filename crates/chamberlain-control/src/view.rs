@@ -1,0 +1,146 @@
+//! From what the house knows to what people are shown.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chamberlain_core::admission::key::{KeyState, VirtualKey};
+use chamberlain_core::ledger::account::{AccountId, Balance, Scope};
+use chamberlain_core::overrides::Overrides;
+use chamberlain_core::snapshot::Pause;
+use chamberlain_core::time::{Calendar, Timestamp, WindowKind};
+use chamberlain_store::{UpstreamKey, UpstreamKeyState};
+
+use crate::house::House;
+use crate::reply::{self, BudgetLine, LimitLine, PauseLine};
+use crate::scope;
+use crate::settings::Settings;
+
+/// The balances of accounts, by account.
+pub type Balances = HashMap<AccountId, Balance>;
+
+/// A virtual key.
+pub fn virtual_key(key: &VirtualKey, house: &House, now: Timestamp) -> reply::VirtualKey {
+    let own = key.pause.as_ref().filter(|pause| pause.holds(now));
+    let above = [Scope::Organization, Scope::Environment(key.environment.clone())];
+    let paused = own.is_some() || above.iter().any(|scope| house.pause(scope, now).is_some());
+    let expired = key.expires_at.is_some_and(|at| at <= now);
+    reply::VirtualKey {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        environment: key.environment.to_string(),
+        state: key.state,
+        usable: key.state == KeyState::Active && !expired && !paused,
+        created_at: key.created_at.into(),
+        expires_at: key.expires_at.map(Into::into),
+        last_used_at: None,
+        test_mode: key.test_mode,
+        operation: key.operation.clone(),
+        policy: key.policy.clone(),
+        budgets: key.budgets,
+        limits: key.limits,
+        pause: own.map(pause),
+    }
+}
+
+/// An upstream key, without its secret.
+pub fn upstream_key(key: &UpstreamKey, house: &House, settings: &Settings) -> reply::UpstreamKey {
+    let serves = |name: &&chamberlain_core::id::EnvironmentName| {
+        house.upstream_key_of(name).is_some_and(|current| current.id == key.id)
+    };
+    let names = settings.environments.iter().map(|environment| &environment.name);
+    reply::UpstreamKey {
+        id: key.id.to_string(),
+        name: key.name.clone(),
+        environment: key.environment.as_ref().map(ToString::to_string),
+        state: match key.state {
+            UpstreamKeyState::Staged => reply::UpstreamKeyState::Staged,
+            UpstreamKeyState::Current => reply::UpstreamKeyState::Current,
+            UpstreamKeyState::Previous => reply::UpstreamKeyState::Previous,
+            UpstreamKeyState::Revoked => reply::UpstreamKeyState::Revoked,
+        },
+        hint: key.hint.clone(),
+        fingerprint: key.fingerprint.clone(),
+        created_at: key.created_at.into(),
+        removed_at: key.removed_at.map(Into::into),
+        last_used_at: key.last_used_at.map(Into::into),
+        serves: names.filter(serves).map(ToString::to_string).collect(),
+    }
+}
+
+/// A pause.
+pub fn pause(pause: &Pause) -> PauseLine {
+    PauseLine {
+        since: pause.since.into(),
+        until: pause.until.map(Into::into),
+        by: pause.by.clone(),
+        reason: pause.reason.clone(),
+    }
+}
+
+/// The budgets of a scope, day and month.
+pub fn budgets(
+    of: &Scope,
+    house: &House,
+    settings: &Settings,
+    balances: &Balances,
+    calendar: &Calendar,
+    now: Timestamp,
+) -> Vec<BudgetLine> {
+    let line = |kind: WindowKind| {
+        let window = calendar.window(kind, now);
+        let account = AccountId { scope: of.clone(), window };
+        let balance = balances.get(&account).copied().unwrap_or_default();
+        let limit = house.budgets(of, settings).limit(kind);
+        BudgetLine {
+            scope: scope::name(of, house),
+            window: kind,
+            window_start: window.start.into(),
+            window_end: window.end.into(),
+            limit,
+            source: source(of, house, settings, &format!("budgets.{}", kind.name()), |overrides| {
+                overrides.sets_budget(kind)
+            }),
+            settled: balance.settled,
+            unsettled: balance.unsettled,
+            reserved: balance.reserved,
+            left: limit.map(|limit| limit.saturating_sub(balance.used())),
+            spent_basis_points: limit.and_then(|limit| balance.spent().basis_points_of(limit)),
+        }
+    };
+    WindowKind::ALL.into_iter().map(line).collect()
+}
+
+/// The limits of a scope.
+pub fn limits(of: &Scope, house: &House, settings: &Settings) -> LimitLine {
+    type Sets = fn(&Overrides) -> bool;
+    let names: [(&str, Sets); 4] = [
+        ("requests_per_minute", |overrides| overrides.requests_per_minute.is_some()),
+        ("input_tokens_per_minute", |overrides| overrides.input_tokens_per_minute.is_some()),
+        ("output_tokens_per_minute", |overrides| overrides.output_tokens_per_minute.is_some()),
+        ("concurrency", |overrides| overrides.concurrency.is_some()),
+    ];
+    let sources = names.into_iter().map(|(name, sets)| {
+        (name.to_owned(), source(of, house, settings, &format!("limits.{name}"), sets))
+    });
+    LimitLine {
+        scope: scope::name(of, house),
+        limits: house.limits(of, settings),
+        sources: sources.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn source(
+    of: &Scope,
+    house: &House,
+    settings: &Settings,
+    setting: &str,
+    sets: impl Fn(&Overrides) -> bool,
+) -> String {
+    let path = match of {
+        // Everything about a virtual key is set by commands.
+        Scope::VirtualKey(_) => return "command".to_owned(),
+        _ if sets(&house.overrides(of)) => return "command".to_owned(),
+        Scope::Organization => format!("organization.{setting}"),
+        Scope::Environment(name) => format!("environments.{name}.{setting}"),
+    };
+    settings.sources.of(&path).to_owned()
+}
