@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use chamberlain_core::audit::merkle::{Hash, Node, node_hash};
 use chamberlain_core::audit::proof::{self, ProofError};
+use chamberlain_core::audit::verify;
 use chamberlain_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Rows, params};
 
@@ -22,12 +23,36 @@ pub(crate) const STORED_LEVEL_MIN: u8 = 8;
 pub struct StoredRecord<'a> {
     /// The row's number.
     pub seq: u64,
-    /// The row's time, as far as the columns know it.
+    /// The row's time, as its column has it.
     pub at: Timestamp,
+    /// The row's kind, as its column has it.
+    pub kind: &'a str,
+    /// The row's subject, as its column has it; records of a call have none there.
+    pub subject: Option<&'a str>,
     /// The bytes that were hashed.
     pub bytes: &'a [u8],
     /// The leaf hash stored with them.
     pub leaf: &'a [u8],
+}
+
+impl<'a> StoredRecord<'a> {
+    /// The record as core's verifier takes it, every column included. What is not even of the form
+    /// that this store writes is handed on as something that cannot be true.
+    pub fn found(&self) -> verify::StoredRecord<'a> {
+        let of_call = matches!(self.kind, "call.intent" | "call.settled");
+        let subject = self.subject.or((!of_call).then_some(""));
+        verify::StoredRecord {
+            seq: self.seq,
+            bytes: Some(self.bytes),
+            leaf: Hash::try_from(self.leaf).unwrap_or_default(),
+            columns: verify::Columns {
+                at: Some(self.at),
+                kind: Some(self.kind),
+                subject,
+                ..verify::Columns::default()
+            },
+        }
+    }
 }
 
 /// Which records of the audit log to read.
@@ -71,7 +96,8 @@ impl Store {
     ) -> Result<(), StoreFault> {
         self.read(|connection| {
             let mut query = connection.prepare_cached(
-                "SELECT seq, at, bytes, leaf FROM audit WHERE seq >= ?1 ORDER BY seq",
+                "SELECT seq, at, kind, subject, bytes, leaf FROM audit
+                 WHERE seq >= ?1 ORDER BY seq",
             )?;
             hand_out(query.query([from])?, each)
         })
@@ -92,7 +118,7 @@ impl Store {
         let (low, high) = family.map(|name| (format!("{name}."), format!("{name}/"))).unzip();
         self.read(|connection| {
             let mut query = connection.prepare_cached(
-                "SELECT seq, at, bytes, leaf FROM audit
+                "SELECT seq, at, kind, subject, bytes, leaf FROM audit
                  WHERE seq >= ?1 AND seq < ?2 AND at >= ?3 AND at < ?4
                    AND (?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR kind >= ?6)
                    AND (?7 IS NULL OR kind < ?7) AND (?8 IS NULL OR subject = ?8)
@@ -197,8 +223,11 @@ fn hand_out(
         let record = StoredRecord {
             seq: row.get(0)?,
             at: Timestamp::from_ms(row.get(1)?),
-            bytes: row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?,
-            leaf: row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?,
+            // Text that is no text was not written here; the verifier finds it by what it is not.
+            kind: row.get_ref(2)?.as_str().unwrap_or_default(),
+            subject: row.get_ref(3)?.as_str_or_null().unwrap_or(Some("")),
+            bytes: row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?,
+            leaf: row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?,
         };
         if each(record).is_break() {
             break;

@@ -1,6 +1,8 @@
 //! The store through its public face, on real files.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod books;
 #[cfg(test)]
 mod calls;
@@ -8,6 +10,10 @@ mod calls;
 mod control;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use chamberlain_core::audit::note::VerifierKey;
 use chamberlain_core::audit::record::Principal;
+use chamberlain_core::audit::verify::{Report, Verifier};
 use chamberlain_core::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId};
 use chamberlain_core::ledger::account::{AccountId, Balance, LeaseWanted, Scope};
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Intent, Notice, Outcome, Route, Settlement, Severity};
 use chamberlain_core::time::{Calendar, Clock, Timestamp, WindowKind};
 use chamberlain_core::usage::Tokens;
-use chamberlain_store::{OpenOptions, Store, StoreFault};
+use chamberlain_store::{OpenOptions, Store, StoreFault, StoredRecord};
 use tempfile::TempDir;
 
 /// 2026-11-23T09:00:00Z.
@@ -59,17 +61,16 @@ impl House {
         self.try_open(BOOT).unwrap()
     }
 
-    /// What a kill would leave behind: a copy of the files, taken from a store that is never
-    /// closed and has nothing queued.
+    /// What a kill would leave behind: a copy of the files, taken while the store is open.
     pub(crate) fn killed(&self, store: Store) -> House {
-        store.health();
-        std::mem::forget(store);
+        settle_down(&store);
         let copy = House::new();
         copy.set_clock(self.clock.now().ms());
         for suffix in ["", "-wal"] {
             let name = format!("chamberlain.db{suffix}");
             std::fs::copy(self.folder.path().join(&name), copy.folder.path().join(&name)).unwrap();
         }
+        drop(store);
         copy
     }
 
@@ -186,6 +187,21 @@ pub(crate) fn balance(store: &Store, account: &AccountId) -> Balance {
     let balances = store.balances(account.window.start).unwrap();
     let found = balances.into_iter().find(|(id, _)| id == account);
     found.map(|(_, balance)| balance).unwrap_or_default()
+}
+
+/// Reads the whole audit log with core's verifier, with checkpoints from elsewhere.
+pub(crate) fn verified(store: &Store, trusted: &[VerifierKey], elsewhere: &[String]) -> Report {
+    let mut verifier = Verifier::new(trusted.to_vec(), 0);
+    elsewhere.iter().for_each(|note| verifier.checkpoint(note));
+    for stored in store.checkpoints().unwrap() {
+        verifier.checkpoint(std::str::from_utf8(&stored.note).unwrap());
+    }
+    let each = |record: StoredRecord<'_>| {
+        verifier.record(record.found());
+        std::ops::ControlFlow::Continue(())
+    };
+    store.audit_each(0, each).unwrap();
+    verifier.finish()
 }
 
 /// The kinds of all audit records, in order.
