@@ -232,7 +232,10 @@ impl Inner {
     /// One request for each account at a time: whoever wants the same lease waits for the same
     /// answer. The answer is taken in beside, because the call that asked may be given up.
     fn lease(self: &Arc<Self>, hall: &mut Hall, wanted: Vec<LeaseWanted>) -> Leasing {
-        let on_its_way = wanted.iter().find_map(|lease| hall.leasing.get(&lease.account));
+        // One whose task is gone without an answer is not on its way any more.
+        let is_coming = |leasing: &&Leasing| leasing.has_changed().is_ok();
+        let on_its_way =
+            wanted.iter().find_map(|lease| hall.leasing.get(&lease.account).filter(is_coming));
         if let Some(leasing) = on_its_way {
             return leasing.clone();
         }

@@ -65,6 +65,8 @@ impl Inner {
             }
         };
         let destination = self.destination(&call)?;
+        // A key that is not open is found out before anything is set aside or recorded for it.
+        self.address(&destination)?;
         let keep_billing = call.snapshot.settings.forward_billing_headers;
         let dropped = if keep_billing { Vec::new() } else { dropped_billing(&head.headers) };
         let warnings = warnings.iter().filter_map(warning_text).chain(dropped).collect();

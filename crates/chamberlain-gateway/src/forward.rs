@@ -176,11 +176,11 @@ impl Dispatch {
             answer = timeout(first_byte, sending) => match answer {
                 Ok(Ok(response)) => Attempt::Answer(response, place),
                 Ok(Err(SendFault::NotConnected(reason))) => {
-                    tracing::warn!(uri = %self.uri, "upstream cannot be reached: {reason}");
+                    tracing::warn!(upstream = self.uri.host(), "upstream cannot be reached: {reason}");
                     Attempt::NotConnected
                 }
                 Ok(Err(SendFault::Lost(reason))) => {
-                    tracing::warn!(uri = %self.uri, "upstream was lost: {reason}");
+                    tracing::warn!(upstream = self.uri.host(), "upstream was lost: {reason}");
                     Attempt::Lost
                 }
                 Err(_) => Attempt::TimedOut,

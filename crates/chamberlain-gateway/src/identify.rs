@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
-use chamberlain_core::admission::key::{KeyState, PresentedKey, VirtualKey};
+use chamberlain_core::admission::key::{KeyState, PREFIX, PresentedKey, VirtualKey};
 use chamberlain_core::admission::policy::Policy;
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::id::{CallId, EnvironmentName, VirtualKeyId};
@@ -146,6 +146,12 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
     let text = value.to_str().ok()?.trim();
     let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether a text that is put on record has a key in it, real or virtual. Clients put keys in the
+/// strangest places.
+pub(crate) fn carries_key(text: &str) -> bool {
+    text.contains(REAL_PREFIX) || text.contains(PREFIX)
 }
 
 /// What kind of real key a header carries, from the key's public prefix alone (`sk-ant-api03`).

@@ -17,14 +17,13 @@ use crate::body::{self, Hold};
 use crate::encoding::{Encoding, charset, decode, encoding};
 use crate::gateway::Inner;
 use crate::headers::{BETA, OPERATION};
-use crate::identify::{Call, Identified};
+use crate::identify::{Call, Identified, carries_key};
 use crate::notice::Witness;
 use crate::refuse::{Fault, Stop};
 
 /// Bodies above this size are decoded and parsed beside the threads that move bytes.
 const HEAVY_BYTES: usize = 512 * 1024;
 const OPERATION_CHARS_MAX: usize = 64;
-const MODEL_SHOWN_CHARS: usize = 100;
 
 /// A call whose request has been read.
 pub(crate) struct Inspected {
@@ -76,7 +75,8 @@ impl Inner {
             return Ok(Inspected { call, head, route, content, request: None, caller });
         }
         let (decoded, request) = self.read_facts(&call, encoding, &original, &mut hold).await?;
-        witness.model = Some(request.model.chars().take(MODEL_SHOWN_CHARS).collect());
+        // Only a name that is known: what else a client writes there may be anything.
+        witness.model = call.snapshot.prices.model(&request.model).map(|model| model.id.clone());
         let content = Content { original, decoded, hold };
         Ok(Inspected { call, head, route, content, request: Some(request), caller })
     }
@@ -135,6 +135,7 @@ fn operation(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let well_formed = !name.is_empty()
         && name.len() <= OPERATION_CHARS_MAX
         && name.bytes().all(is_plain)
+        && !carries_key(name)
         && lines.next().is_none();
     if well_formed {
         return Ok(Some(name.to_owned()));

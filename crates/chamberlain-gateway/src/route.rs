@@ -8,6 +8,8 @@ use chamberlain_core::record::Route;
 use http::request::Parts;
 use http::{Method, Version};
 
+use crate::identify::carries_key;
+
 /// What a route asks of its callers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
@@ -83,6 +85,7 @@ pub static ROUTES: [RouteSpec; 6] = [
 ];
 
 const PATH_SHOWN_CHARS: usize = 128;
+const SEGMENT_CHARS_MAX: usize = 128;
 
 impl PathPattern {
     fn matches(self, path: &str) -> bool {
@@ -95,7 +98,10 @@ impl PathPattern {
 
 fn is_plain(segment: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    !segment.is_empty() && segment.bytes().all(plain) && !segment.bytes().all(|byte| byte == b'.')
+    (1..=SEGMENT_CHARS_MAX).contains(&segment.len())
+        && segment.bytes().all(plain)
+        && !segment.bytes().all(|byte| byte == b'.')
+        && !carries_key(segment)
 }
 
 /// Finds the route of a request.
