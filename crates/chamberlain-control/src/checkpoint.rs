@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chamberlain_core::audit::checkpoint::Checkpoint;
 use chamberlain_core::audit::note::VerifierKey;
@@ -46,27 +46,54 @@ pub fn notes(text: &str) -> Vec<String> {
     notes
 }
 
-/// Appends to the anchor file every checkpoint that it does not have yet. `checkpoints` are sizes
-/// and notes, the smallest first.
-///
-/// # Errors
-/// When the file cannot be read or written.
-pub fn anchor(path: &Path, checkpoints: &[(u64, String)]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options.read(true).append(true).create(true).mode(0o600).open(path)?;
-    let anchored = last_size(&mut file)?;
-    let mut missing = String::new();
-    for (size, note) in checkpoints {
-        if anchored.is_none_or(|anchored| *size > anchored) {
-            missing.push_str(note);
-            missing.push('\n');
+/// The anchor file, open at its end.
+pub struct Anchor {
+    path: PathBuf,
+    file: File,
+    size: Option<u64>,
+}
+
+impl Anchor {
+    /// Opens the file, making it when it is missing.
+    ///
+    /// # Errors
+    /// When that is not possible, naming the file.
+    pub fn open(path: &Path) -> io::Result<Anchor> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        let opened = options.open(path).and_then(|mut file| Ok((last_size(&mut file)?, file)));
+        let (size, file) = opened.map_err(|error| named(path, &error))?;
+        Ok(Anchor { path: path.to_owned(), file, size })
+    }
+
+    /// The size that the last checkpoint in the file speaks of.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Appends checkpoints, sizes and notes, durably.
+    ///
+    /// # Errors
+    /// When the file cannot be written, naming it.
+    pub fn append<'a>(
+        &mut self,
+        checkpoints: impl Iterator<Item = (u64, &'a [u8])>,
+    ) -> io::Result<()> {
+        let (mut bytes, mut size) = (Vec::new(), self.size);
+        for (over, note) in checkpoints {
+            bytes.extend_from_slice(note);
+            bytes.push(b'\n');
+            size = Some(over);
         }
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        written.map_err(|error| named(&self.path, &error))?;
+        self.size = size;
+        Ok(())
     }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    file.write_all(missing.as_bytes())?;
-    file.sync_data()
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// The size that the last checkpoint in the file speaks of.
@@ -89,17 +116,24 @@ mod tests {
         format!("{}\n\u{2014} chamberlain/x c2lnbmF0dXJl\n", checkpoint.text())
     }
 
+    fn append(path: &Path, sizes: std::ops::RangeInclusive<u64>) {
+        let notes: Vec<(u64, String)> = sizes.map(|size| (size, note(size))).collect();
+        let mut anchor = Anchor::open(path).unwrap();
+        anchor.append(notes.iter().map(|(size, note)| (*size, note.as_bytes()))).unwrap();
+        assert_eq!(anchor.size(), notes.last().map(|(size, _)| *size));
+    }
+
     #[test]
-    fn the_anchor_file_gets_what_it_does_not_have() {
+    fn the_anchor_file_knows_where_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("anchors");
-        let upto = |last: u64| (1..=last).map(|size| (size, note(size))).collect::<Vec<_>>();
-        anchor(&path, &upto(3)).unwrap();
-        anchor(&path, &upto(3)).unwrap();
-        anchor(&path, &upto(200)).unwrap();
+        assert_eq!(Anchor::open(&path).unwrap().size(), None);
+        append(&path, 1..=3);
+        assert_eq!(Anchor::open(&path).unwrap().size(), Some(3));
+        append(&path, 4..=200);
+        assert_eq!(Anchor::open(&path).unwrap().size(), Some(200));
         let text = std::fs::read_to_string(&path).unwrap();
-        let expected: Vec<String> = upto(200).into_iter().map(|(_, note)| note).collect();
-        assert_eq!(notes(&text), expected);
+        assert_eq!(notes(&text), (1..=200).map(note).collect::<Vec<_>>());
     }
 
     #[test]
@@ -107,10 +141,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("anchors");
         std::fs::write(&path, "heads of our log\n\n").unwrap();
-        anchor(&path, &[(5, note(5))]).unwrap();
-        anchor(&path, &[(5, note(5)), (6, note(6))]).unwrap();
+        append(&path, 5..=6);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, format!("heads of our log\n\n{}\n{}\n", note(5), note(6)));
+        let gone = Anchor::open(&folder.path().join("no/such/folder")).err().unwrap();
+        assert!(gone.to_string().contains("no/such/folder"), "{gone}");
     }
 
     #[test]

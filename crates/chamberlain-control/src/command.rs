@@ -105,8 +105,8 @@ commands! {
     CostEstimate, "cost.estimate", reply::Estimate, false;
     /// Checks the whole audit log.
     AuditVerify, "audit.verify", reply::AuditVerified, false;
-    /// Proves that a record is in the log.
-    AuditProve, "audit.prove", reply::AuditProof, false;
+    /// Gives a record out with the proof that it is in the log; itself audited.
+    AuditProve, "audit.prove", reply::AuditProof, true;
     /// Gives audit records out; itself audited.
     AuditExport, "audit.export", reply::AuditRecords, true;
     /// Signs the log's head now.

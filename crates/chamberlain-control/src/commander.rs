@@ -4,6 +4,7 @@
 //! then the new view is published. What cannot be written down is not done.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -94,6 +95,8 @@ pub struct Commander {
     /// Held by a change from reading what it is checked against until it is published.
     changing: Mutex<()>,
     used_up: Mutex<Vec<UsedUp>>,
+    /// True while a change is not published yet.
+    overdue: AtomicBool,
 }
 
 /// Settings with the calendar they name.
@@ -112,10 +115,11 @@ impl Ruling {
 }
 
 impl Commander {
-    /// Reads the house, opens the upstream keys, and publishes the first view.
+    /// Reads the house, opens the upstream keys, and publishes the first view. Calls of a key that
+    /// does not open are refused by the gateway; everything else goes on.
     ///
     /// # Errors
-    /// When the store cannot be read, the time zone is unknown, or a key does not open.
+    /// When the store cannot be read, or the time zone is unknown.
     pub fn new(parts: CommanderParts) -> Result<Commander, CommandError> {
         let ruling = Ruling::new(parts.settings)?;
         let house = House::read(&parts.store)?;
@@ -134,8 +138,9 @@ impl Commander {
             reload: OnceLock::new(),
             changing: Mutex::new(()),
             used_up: Mutex::default(),
+            overdue: AtomicBool::new(false),
         };
-        commander.open_keys(&house)?;
+        commander.open_keys(&house);
         Ok(commander)
     }
 
@@ -210,22 +215,36 @@ impl Commander {
         };
         let work = plan(ground)?;
         let done = self.store.change(actor.clone(), work).map_err(from_store)?;
-        self.publish()?;
+        self.publish().map_err(|error| not_in_force(&error))?;
         Ok(done)
     }
 
     /// Publishes the house as it stands.
     ///
     /// # Errors
-    /// When it cannot be read, or an upstream key does not open; the view before stays.
+    /// When it cannot be read; the view before stays, and [`Commander::publish_overdue`] tries
+    /// again.
     pub fn publish(&self) -> Result<u64, CommandError> {
         let ruling = self.settings.read().clone();
         self.publisher.publish(|generation| {
-            let house = self.house()?;
-            self.open_keys(&house)?;
+            let house = self.house();
+            self.overdue.store(house.is_err(), Ordering::SeqCst);
+            let house = house?;
+            self.open_keys(&house);
             let calendar = ruling.calendar.clone();
             Ok(publish::compose(&house, &ruling.settings, calendar, generation))
         })
+    }
+
+    /// Publishes what could not be published when it was changed.
+    ///
+    /// # Errors
+    /// As [`Commander::publish`].
+    pub fn publish_overdue(&self) -> Result<(), CommandError> {
+        match self.overdue.load(Ordering::SeqCst) {
+            true => self.publish().map(drop),
+            false => Ok(()),
+        }
     }
 }
 
@@ -271,7 +290,7 @@ impl Commander {
                 json(crate::prices::estimate(&asked, &ruling.settings, self.now()))
             }
             Command::AuditVerify(asked) => json(self.audit_verify(&asked)),
-            Command::AuditProve(asked) => json(self.audit_prove(&asked)),
+            Command::AuditProve(asked) => json(self.audit_prove(actor, &asked)),
             Command::AuditExport(asked) => json(self.audit_export(actor, &asked)),
             Command::AuditCheckpoint(_) => json(self.audit_checkpoint()),
             Command::Status(_) => json(self.status()),
@@ -289,6 +308,12 @@ impl Commander {
 fn json<T: Serialize>(reply: Result<T, CommandError>) -> Result<Value, CommandError> {
     serde_json::to_value(reply?)
         .map_err(|error| CommandError::failed(format!("the reply cannot be written: {error}")))
+}
+
+fn not_in_force(error: &CommandError) -> CommandError {
+    tracing::error!(%error, "a change is on record but could not be published");
+    CommandError::failed(format!("the change is on record, but not in force yet: {error}"))
+        .hint("it is tried again every few seconds; chamberlain status shows the generation")
 }
 
 /// A record's view of something, for before and after.

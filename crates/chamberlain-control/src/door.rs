@@ -14,7 +14,8 @@ pub trait Execute: Send + Sync + 'static {
     /// ([`crate::reply`] has the types).
     ///
     /// # Errors
-    /// [`CommandError`], with the reason and the next step. Then nothing was changed.
+    /// [`CommandError`], with the reason and the next step. Then nothing was changed, unless the
+    /// message says that something is on record but not in force yet.
     fn execute(&self, actor: &Principal, command: Command) -> Result<Value, CommandError>;
 }
 

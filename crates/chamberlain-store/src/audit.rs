@@ -200,10 +200,39 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub fn checkpoints(&self) -> Result<Vec<StoredCheckpoint>, StoreFault> {
+        self.select_checkpoints("ORDER BY size", params![])
+    }
+
+    /// The signed heads over more than `size` records, the smallest first, `count` at the most.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn checkpoints_above(
+        &self,
+        size: u64,
+        count: usize,
+    ) -> Result<Vec<StoredCheckpoint>, StoreFault> {
+        let values = params![count_column(size), count];
+        self.select_checkpoints("WHERE size > ?1 ORDER BY size LIMIT ?2", values)
+    }
+
+    /// The signed head over the most records.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn last_checkpoint(&self) -> Result<Option<StoredCheckpoint>, StoreFault> {
+        Ok(self.select_checkpoints("ORDER BY size DESC LIMIT 1", params![])?.pop())
+    }
+
+    fn select_checkpoints(
+        &self,
+        rest: &str,
+        values: impl rusqlite::Params,
+    ) -> Result<Vec<StoredCheckpoint>, StoreFault> {
         self.read(|connection| {
-            let mut query = connection
-                .prepare_cached("SELECT size, at, note FROM checkpoints ORDER BY size")?;
-            let rows = query.query_map([], |row| {
+            let sql = format!("SELECT size, at, note FROM checkpoints {rest}");
+            let mut query = connection.prepare_cached(&sql)?;
+            let rows = query.query_map(values, |row| {
                 Ok(StoredCheckpoint {
                     size: row.get(0)?,
                     at: Timestamp::from_ms(row.get(1)?),

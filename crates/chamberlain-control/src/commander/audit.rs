@@ -9,11 +9,11 @@ use chamberlain_core::audit::note::VerifierKey;
 use chamberlain_core::audit::record::{Principal, Record};
 use chamberlain_core::audit::tlog_proof::TlogProof;
 use chamberlain_core::audit::verify::{Columns, Report, StoredRecord, Verifier};
-use chamberlain_store::{AuditFilter, Change, Facts, StoredCheckpoint};
+use chamberlain_store::{AuditFilter, Change, Facts, Store, StoreFault, StoredCheckpoint};
 use serde_json::json;
 
 use super::{Commander, from_store};
-use crate::checkpoint;
+use crate::checkpoint::{self, Anchor};
 use crate::command::{AuditExport, AuditProve, AuditVerify};
 use crate::error::CommandError;
 use crate::reply::{
@@ -23,15 +23,22 @@ use crate::reply::{
 const EXPORT_DEFAULT: u32 = 1_000;
 const EXPORT_MAX: u32 = 10_000;
 
+/// Checkpoints read at a time.
+const CHECKPOINTS: usize = 1_000;
+
 impl Commander {
     pub(super) fn audit_verify(&self, asked: &AuditVerify) -> Result<AuditVerified, CommandError> {
         let signer = self.signer()?;
-        let stored = self.store.checkpoints().map_err(from_store)?;
         let external = asked.checkpoint.as_deref().map(checkpoint::notes).unwrap_or_default();
         let mut verifier = Verifier::new(vec![signer.clone()], 0);
-        let kept = stored.iter().map(|stored| String::from_utf8_lossy(&stored.note).into_owned());
-        kept.chain(external.iter().cloned()).for_each(|note| verifier.checkpoint(&note));
+        external.iter().for_each(|note| verifier.checkpoint(note));
+        let mut kept = Kept { store: &self.store, above: None };
+        let mut fault = None;
         let each = |record: chamberlain_store::StoredRecord<'_>| {
+            if let Err(unread) = kept.hand_over(record.seq, &mut verifier) {
+                fault = Some(unread);
+                return ControlFlow::Break(());
+            }
             verifier.record(StoredRecord {
                 seq: record.seq,
                 bytes: Some(record.bytes),
@@ -42,6 +49,9 @@ impl Commander {
             ControlFlow::Continue(())
         };
         self.store.audit_each(0, each).map_err(from_store)?;
+        fault.map_or(Ok(()), Err).map_err(from_store)?;
+        kept.hand_over(u64::MAX, &mut verifier).map_err(from_store)?;
+        let last = self.last_checkpoint()?;
         let report = verifier.finish();
         let problems = problems(&report, asked.checkpoint.is_some() && external.is_empty());
         Ok(AuditVerified {
@@ -49,13 +59,17 @@ impl Commander {
             records: report.records,
             root: report.root.unwrap_or_default(),
             signer: signer.to_string(),
-            last_checkpoint: stored.last().map(|last| last.size),
+            last_checkpoint: last.map(|last| last.size),
             external: !external.is_empty(),
             problems,
         })
     }
 
-    pub(super) fn audit_prove(&self, asked: &AuditProve) -> Result<AuditProof, CommandError> {
+    pub(super) fn audit_prove(
+        &self,
+        actor: &Principal,
+        asked: &AuditProve,
+    ) -> Result<AuditProof, CommandError> {
         let seq = asked.seq;
         let bytes = self.store.audit_record(seq).map_err(from_store)?.ok_or_else(|| {
             CommandError::not_found(format!("there is no audit record {seq}"))
@@ -74,6 +88,7 @@ impl Commander {
                 .hint("the log may be damaged: run chamberlain audit verify")
         })?;
         let checkpoint = shown(&signed)?;
+        self.put_on_record(actor, "audit.proved", json!({ "seq": seq }))?;
         Ok(AuditProof {
             record: record(seq, &proof.record),
             size: checkpoint.size,
@@ -101,13 +116,22 @@ impl Commander {
         self.store.audit_matching(&filter, each).map_err(from_store)?;
         let next = records.last().map(|last| last.seq + 1).filter(|next| *next < end);
         let given = json!({ "from": asked.from, "to": end, "records": records.len() });
-        self.store
-            .change(actor.clone(), move |change: &mut Change<'_>| {
-                let facts = Facts { after: Some(given), ..Facts::default() };
-                change.audit("audit.exported", "audit", &facts)
-            })
-            .map_err(from_store)?;
+        self.put_on_record(actor, "audit.exported", given)?;
         Ok(AuditRecords { records, next, size })
+    }
+
+    /// Puts on record that records were given out.
+    fn put_on_record(
+        &self,
+        actor: &Principal,
+        kind: &'static str,
+        given: serde_json::Value,
+    ) -> Result<(), CommandError> {
+        let work = move |change: &mut Change<'_>| {
+            let facts = Facts { after: Some(given), ..Facts::default() };
+            change.audit(kind, "audit", &facts).map(drop)
+        };
+        self.store.change(actor.clone(), work).map_err(from_store)
     }
 
     pub(super) fn audit_checkpoint(&self) -> Result<Checkpoint, CommandError> {
@@ -131,7 +155,7 @@ impl Commander {
     }
 
     pub(crate) fn last_checkpoint(&self) -> Result<Option<StoredCheckpoint>, CommandError> {
-        Ok(self.store.checkpoints().map_err(from_store)?.pop())
+        self.store.last_checkpoint().map_err(from_store)
     }
 
     /// How many records the log has.
@@ -141,17 +165,46 @@ impl Commander {
 
     /// Brings the anchor file up to date.
     pub(crate) fn anchor(&self, path: &Path) -> Result<(), String> {
-        let stored = self.store.checkpoints().map_err(|fault| fault.to_string())?;
-        let checkpoints: Vec<(u64, String)> = stored
-            .into_iter()
-            .map(|stored| (stored.size, String::from_utf8_lossy(&stored.note).into_owned()))
-            .collect();
-        checkpoint::anchor(path, &checkpoints)
-            .map_err(|error| format!("{}: {error}", path.display()))
+        let mut anchor = Anchor::open(path).map_err(|error| error.to_string())?;
+        loop {
+            let above = anchor.size().unwrap_or(0);
+            let missing = self
+                .store
+                .checkpoints_above(above, CHECKPOINTS)
+                .map_err(|fault| fault.to_string())?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let missing = missing.iter().map(|kept| (kept.size, &kept.note[..]));
+            anchor.append(missing).map_err(|error| error.to_string())?;
+        }
     }
 
     pub(crate) fn signer(&self) -> Result<VerifierKey, CommandError> {
         checkpoint::signer(&self.vault).map_err(CommandError::failed)
+    }
+}
+
+/// The checkpoints kept beside the log, handed to a verifier some at a time, so that memory does
+/// not grow with their number.
+struct Kept<'a> {
+    store: &'a Store,
+    /// The largest size handed over; `None` before the first, and at the end `u64::MAX`.
+    above: Option<u64>,
+}
+
+impl Kept<'_> {
+    /// Hands over at least all that speak of `size` records or fewer.
+    fn hand_over(&mut self, size: u64, verifier: &mut Verifier) -> Result<(), StoreFault> {
+        while self.above.is_none_or(|above| above <= size && above < u64::MAX) {
+            // A head over no records says nothing.
+            let page = self.store.checkpoints_above(self.above.unwrap_or(0), CHECKPOINTS)?;
+            self.above = Some(page.last().map_or(u64::MAX, |last| last.size));
+            for kept in page {
+                verifier.checkpoint(&String::from_utf8_lossy(&kept.note));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -129,28 +129,24 @@ impl Commander {
         Ok(view::upstream_key(row, &house, &ruling.settings))
     }
 
-    /// Brings the keyring in line with the house: opens what is missing, drops what is gone.
-    ///
-    /// # Errors
-    /// When a key does not open. The others are open then.
-    pub(super) fn open_keys(&self, house: &House) -> Result<(), CommandError> {
+    /// Brings the keyring in line with the house: opens what is missing, drops what is gone. One
+    /// key that does not open keeps nobody from freezing another.
+    pub(super) fn open_keys(&self, house: &House) {
         let wanted: Vec<&UpstreamKeyId> = publish::open_keys(house).collect();
         for row in &house.upstream_keys {
             if !wanted.contains(&&row.id) {
                 self.keyring.remove(&row.id);
             }
         }
-        let mut failed = None;
         for id in wanted {
             if self.keyring.get(id).is_some() {
                 continue;
             }
             match self.open_key(id) {
                 Ok(secret) => self.keyring.insert(id.clone(), secret),
-                Err(error) => failed = Some(error),
+                Err(error) => tracing::error!(upstream_key = %id, %error, "its calls are refused"),
             }
         }
-        failed.map_or(Ok(()), Err)
     }
 
     /// Opens one upstream key.

@@ -42,7 +42,7 @@ impl Commander {
         };
         self.store.change(actor.clone(), record).map_err(super::from_store)?;
         *self.settings.write() = ruling;
-        let generation = self.publish()?;
+        let generation = self.publish().map_err(|error| super::not_in_force(&error))?;
         drop(changing);
         Ok(Reloaded { changed: true, changes, generation })
     }

@@ -23,7 +23,25 @@ pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
         Arc::new(checkpoint::Checkpoint::new(commander.clone())),
         Arc::new(housekeep::Housekeep(commander.clone())),
         Arc::new(Exceed(commander.clone())),
+        Arc::new(Publish(commander.clone())),
     ]
+}
+
+/// Publishes changes that could not be published at once.
+struct Publish(Arc<Commander>);
+
+impl Job for Publish {
+    fn name(&self) -> &'static str {
+        "publish"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn run(&self, _now: Timestamp) -> Result<(), String> {
+        self.0.publish_overdue().map_err(|error| error.to_string())
+    }
 }
 
 /// Pauses environments whose budget is used up.

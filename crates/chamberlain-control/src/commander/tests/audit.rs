@@ -58,10 +58,11 @@ fn a_record_is_proved_to_somebody_offline() {
     world.ask(create("after the head")).unwrap();
     for seq in [0, 3, 6, 7] {
         let proof = world.ask(AuditProve { seq }).unwrap();
-        assert_eq!(proof.size, if seq < 7 { 7 } else { 8 });
+        assert_eq!(proof.size, if seq < 7 { 7 } else { 11 });
         let read = TlogProof::read(&proof.text).unwrap();
         read.verify(&[world.commander.signer().unwrap()]).unwrap();
         assert_eq!(Record::read(&read.record).unwrap().seq, seq);
+        assert_eq!(world.last_record().kind, "audit.proved");
     }
     assert_eq!(world.refused(AuditProve { seq: 99 }), ErrorCode::NotFound);
 }
