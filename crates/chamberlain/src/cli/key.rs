@@ -3,7 +3,7 @@
 
 use std::io::{IsTerminal, Read};
 
-use chamberlain_control::command::{KeyAdd, KeyList, KeyRemove, KeyShow};
+use chamberlain_control::command::{self, KeyAdd, KeyList, KeyRemove, KeyShow};
 use chamberlain_control::reply::{UpstreamKey, UpstreamKeyState};
 use chamberlain_control::wire::SecretText;
 use chamberlain_core::secret::Secret;
@@ -77,6 +77,13 @@ impl Key {
                 context.out.hint(&format!("sealed, fingerprint {}", key.fingerprint));
                 if key.environment.is_none() {
                     context.out.hint("it serves every environment that has no key of its own");
+                }
+                let running = context.ask(command::Status {})?.running;
+                if running.is_some_and(|running| running.mock) {
+                    context.out.hint(
+                        "the running server answers from the built-in mock: start it again to \
+                         have calls leave with this key",
+                    );
                 }
                 Ok(())
             }
