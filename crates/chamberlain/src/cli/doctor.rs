@@ -33,6 +33,9 @@ const DISK_BYTES_LOW: u64 = 2 << 30;
 /// Clocks that differ by more than this make budgets change over at the wrong time, seconds.
 const CLOCK_S_MAX: i64 = 60;
 
+/// What the check of the data folder is called, here and behind the door.
+const FOLDER: &str = "data folder";
+
 /// Look at everything that is often wrong
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLES)]
@@ -122,7 +125,7 @@ fn configuration(context: &Context, checks: &mut Vec<Check>) -> Option<Config> {
 
 /// Whether others can look into the data folder.
 fn folder(data: &Path, checks: &mut Vec<Check>) {
-    const NAME: &str = "data folder";
+    const NAME: &str = FOLDER;
     if !data.exists() {
         let message = format!("{} is not there yet", data.display());
         checks.push(check(NAME, CheckState::Warning, message, Some("chamberlain up".to_owned())));
@@ -176,7 +179,8 @@ fn inside(context: &Context, data: &Path, checks: &mut Vec<Check>) -> Option<Run
         }
     };
     match door::ask(door.as_ref(), command::Doctor {}) {
-        Ok(doctor) => checks.extend(doctor.checks),
+        // The folder was looked at here already, with the files in it.
+        Ok(doctor) => checks.extend(doctor.checks.into_iter().filter(|check| check.name != FOLDER)),
         Err(error) => {
             checks.push(check("store", CheckState::Problem, error.message, error.hint));
         }
@@ -233,7 +237,7 @@ fn upstream(
     running: Option<&Running>,
     checks: &mut Vec<Check>,
 ) {
-    const NAME: &str = "upstream";
+    const NAME: &str = "upstream reachable";
     if running.is_some_and(|running| running.mock) {
         let message = "calls are answered by the built-in mock";
         let fix = "chamberlain key add --name main, then restart `chamberlain up`";
@@ -261,16 +265,18 @@ fn upstream(
     }
 }
 
+const CLOCK: &str = "clock against upstream";
+
 /// Compares our clock (seconds since the epoch) with upstream's `date` header.
 fn clock(date: &str, now_s: i64) -> Option<Check> {
     let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp().as_second();
     let apart = now_s - theirs;
     if apart.abs() <= CLOCK_S_MAX {
-        return Some(check("clock", CheckState::Ok, "agrees with upstream's", None));
+        return Some(check(CLOCK, CheckState::Ok, "agrees with upstream's", None));
     }
     let side = if apart > 0 { "ahead of" } else { "behind" };
     Some(check(
-        "clock",
+        CLOCK,
         CheckState::Problem,
         format!("this machine's clock is {} s {side} upstream's", apart.abs()),
         Some("switch time synchronisation on: budgets begin and end by this clock".to_owned()),
