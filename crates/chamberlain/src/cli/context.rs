@@ -14,8 +14,11 @@ use crate::failure::{Failure, exit};
 use crate::out::Out;
 use crate::world::SystemClock;
 
+/// Flags that stand for configuration keys: the flag, the key's path, what was given.
+pub(crate) type Flags = Vec<(&'static str, &'static str, String)>;
+
 /// What a command has at hand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Context {
     /// The flags that every command takes.
     pub(crate) globals: Globals,
@@ -37,7 +40,7 @@ impl Context {
     /// Everything the configuration is read from, flags of one command included.
     pub(crate) fn sources(
         &self,
-        flags: Vec<(&'static str, &'static str, String)>,
+        flags: Flags,
     ) -> Result<Sources, Failure> {
         let globals = &self.globals;
         let mut all = Vec::new();
@@ -62,7 +65,7 @@ impl Context {
     /// The configuration, flags of one command included.
     pub(crate) fn load(
         &self,
-        flags: Vec<(&'static str, &'static str, String)>,
+        flags: Flags,
     ) -> Result<Loaded, Failure> {
         let sources = self.sources(flags)?;
         config::load(&sources, self.now()).map_err(|mistakes| {

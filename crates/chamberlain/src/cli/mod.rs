@@ -19,6 +19,7 @@ mod parse;
 mod pause;
 mod prices;
 mod status;
+mod up;
 mod virtual_key;
 mod write_off;
 
@@ -72,6 +73,8 @@ pub(crate) struct Globals {
 
 #[derive(Subcommand, Debug)]
 enum Noun {
+    /// Start Chamberlain
+    Up(up::Up),
     /// Upstream keys: seal, list, show, remove
     Key(key::Key),
     /// Virtual keys: create, list, show, update, freeze, unfreeze, revoke
@@ -117,6 +120,7 @@ enum Noun {
 impl Noun {
     fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
+            Noun::Up(noun) => noun.run(context),
             Noun::Key(noun) => noun.run(context),
             Noun::Virtual(noun) => noun.run(context),
             Noun::Budget(noun) => noun.run(context),

@@ -1,0 +1,267 @@
+//! `chamberlain up`: every room opened, joined and served, until a signal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chamberlain_control::command::{Command, ConfigReload};
+use chamberlain_control::commander::{Commander, CommanderParts};
+use chamberlain_control::door::{Execute, Inside};
+use chamberlain_control::jobs::driver::{Driver, Kicks};
+use chamberlain_control::socket::Socket;
+use chamberlain_core::audit::record::Principal;
+use chamberlain_core::record::Notice;
+use chamberlain_core::secret::Secret;
+use chamberlain_core::time::{Clock, Entropy};
+use chamberlain_gateway::gateway::{Gateway, GatewayParts, Upstream};
+use chamberlain_mock::{Journaling, Mock, MockConfig, RunningMock};
+use chamberlain_store::Store;
+use chamberlain_vault::keyring::Keyring;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::console::{self, Readiness};
+use super::first::{self, Ready};
+use super::journal::StoreJournal;
+use super::live::{LiveGateway, OpenKeys};
+use super::opened::{self, Opened, of_store};
+use super::signals::Signals;
+use super::{hardening, jobs, listen, logs, upstream};
+use crate::cli::context::{Context, Flags};
+use crate::config::Loaded;
+use crate::data_dir::DataDir;
+use crate::failure::Failure;
+use crate::world::{SystemClock, SystemEntropy};
+
+/// Runs the server until it is told to stop.
+pub(crate) fn run(context: &Context, flags: Flags) -> Result<(), Failure> {
+    hardening::no_core_dumps()
+        .map_err(|error| Failure::failed(format!("core dumps cannot be switched off: {error}")))?;
+    let loaded = context.load(flags.clone())?;
+    logs::init(&loaded.config.log, &loaded.config.log_format);
+    for warning in &loaded.warnings.0 {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
+    let served = runtime.block_on(async { Server::open(context, &loaded, flags).await?.serve().await });
+    // What still runs has had its time; its reservations are charged at the next start.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
+}
+
+/// Everything that lives while the server runs.
+struct Server<'a> {
+    context: &'a Context,
+    loaded: &'a Loaded,
+    data: DataDir,
+    store: Store,
+    commander: Arc<Commander>,
+    gateway: Gateway,
+    upstream: Upstream,
+    mock: RunningMock,
+    listener: TcpListener,
+    console: TcpListener,
+    driver: Arc<Driver>,
+    stop: CancellationToken,
+    signals: Signals,
+}
+
+impl<'a> Server<'a> {
+    /// Opens everything. What can fail for a plain reason (an address, a folder) comes first.
+    async fn open(
+        context: &'a Context,
+        loaded: &'a Loaded,
+        flags: Flags,
+    ) -> Result<Server<'a>, Failure> {
+        let config = &loaded.config;
+        let signals = Signals::catch()
+            .map_err(|error| Failure::failed(format!("signals cannot be caught: {error}")))?;
+        let listener = listen::bind(&config.listen, "server.listen").await?;
+        let console = listen::bind(&config.console, "server.console").await?;
+        let data = DataDir::prepare(&context.data_of(loaded)?)?;
+        let (clock, entropy) = world();
+        let Opened { store, vault } = opened::open(&data, clock.clone(), &SystemEntropy)?;
+        let mock = start_mock().await?;
+        let keyring = Arc::new(Keyring::default());
+        let commander = Arc::new(Commander::new(CommanderParts {
+            store: store.clone(),
+            vault: vault.clone(),
+            keyring: keyring.clone(),
+            settings: config.settings.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            data: data.path().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })?);
+        let inside = inside(&commander);
+        upstream::take_key(&inside, &vault)?;
+        let upstream = upstream::choose(&inside, config, &mock.url())?;
+        let driver = Arc::new(Driver::new(clock.clone()));
+        let kicks = jobs::drive(&driver, &commander);
+        let gateway = Gateway::new(GatewayParts {
+            snapshot: commander.published(),
+            journal: Arc::new(StoreJournal {
+                store: store.clone(),
+                on_notice: on_notice(&commander, kicks),
+            }),
+            keys: Arc::new(OpenKeys(keyring)),
+            balances: store.balances(clock.now()).map_err(|fault| of_store(&fault))?,
+            clock,
+            entropy,
+            upstream: upstream.clone(),
+            mock: mock.url().parse().ok(),
+            thresholds_percent: config.settings.thresholds_percent.clone(),
+        })
+        .map_err(|fault| Failure::usage(fault.to_string()))?;
+        let stop = CancellationToken::new();
+        commander.attach_reload(reload(context, flags));
+        Ok(Server {
+            context,
+            loaded,
+            data,
+            store,
+            commander,
+            gateway,
+            upstream,
+            mock,
+            listener,
+            console,
+            driver,
+            stop,
+            signals,
+        })
+    }
+
+    /// Serves until a signal, drains, and closes the books.
+    async fn serve(mut self) -> Result<(), Failure> {
+        let gateway_url = listen::url(&self.listener)?;
+        let console_url = listen::url(&self.console)?;
+        let upstream = self.upstream.base.to_string();
+        let upstream = upstream.trim_end_matches('/');
+        self.commander.attach_live(Arc::new(LiveGateway {
+            gateway: self.gateway.clone(),
+            driver: self.driver.clone(),
+            clock: Arc::new(SystemClock),
+            started: SystemClock.now(),
+            gateway_url: gateway_url.clone(),
+            console_url: console_url.clone(),
+            upstream: upstream.to_owned(),
+            is_mock: self.upstream.is_mock,
+            stop: self.stop.clone(),
+        }));
+        let socket = Socket::bind(self.data.path())
+            .map_err(|error| Failure::failed(format!("the command socket: {error}")))?;
+        let first = first::make(&inside(&self.commander), &self.loaded.config)?;
+        let first = first.map(|made| made.key.into_secret());
+
+        let drained = CancellationToken::new();
+        let beside = TaskTracker::new();
+        let closing = CancellationToken::new();
+        let (gateway, listener, stop) =
+            (self.gateway.clone(), self.listener, self.stop.clone());
+        let all_settled = drained.clone();
+        beside.spawn(async move {
+            gateway.serve(listener, stop).await;
+            all_settled.cancel();
+        });
+        let readiness = readiness(&self.store, &self.stop);
+        beside.spawn(console::serve(self.console, readiness, closing.clone()));
+        let executor: Arc<dyn Execute> = self.commander.clone();
+        let commands = closing.clone();
+        beside.spawn(async move {
+            if let Err(error) = socket.serve(executor, name_of, commands).await {
+                tracing::error!(%error, "the command socket ended");
+            }
+        });
+        Ready {
+            gateway: &gateway_url,
+            console: &console_url,
+            data: &self.data.path().display().to_string(),
+            upstream: (!self.upstream.is_mock).then_some(upstream),
+            first: first.as_ref().map(|key: &Secret| key),
+        }
+        .show(&self.context.out)?;
+        drop(first);
+
+        let commander = self.commander.clone();
+        self.signals.until_stop(|| reload_now(commander.clone())).await;
+        tracing::info!("stopping: calls in flight may end");
+        self.stop.cancel();
+        let grace = Duration::from_millis(self.loaded.config.stop_grace_ms);
+        self.signals.drain(drained, grace).await;
+        closing.cancel();
+        self.driver.stop().await;
+        self.mock.stop().await;
+        let store = self.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        closed
+            .map_err(|error| Failure::failed(format!("closing the store: {error}")))?
+            .map_err(|fault| of_store(&fault))
+    }
+}
+
+/// The mock that answers test-mode keys, and everybody while there is no upstream key.
+async fn start_mock() -> Result<RunningMock, Failure> {
+    let config = MockConfig { journal: Journaling::Off, ..MockConfig::default() };
+    let started = Mock::start(config).await;
+    started.map_err(|error| Failure::failed(format!("the built-in mock: {error}")))
+}
+
+fn world() -> (Arc<dyn Clock>, Arc<dyn Entropy>) {
+    (Arc::new(SystemClock), Arc::new(SystemEntropy))
+}
+
+/// The commander, asked by Chamberlain itself.
+fn inside(commander: &Arc<Commander>) -> Inside {
+    Inside { actor: Principal::Chamberlain, executor: commander.clone() }
+}
+
+fn on_notice(commander: &Arc<Commander>, kicks: Kicks) -> Box<dyn Fn(&Notice) + Send + Sync> {
+    let commander = commander.clone();
+    Box::new(move |notice| {
+        if commander.on_notice(notice) {
+            kicks.kick(jobs::EXCEED);
+        }
+    })
+}
+
+/// Reads the configuration again, from the same places as at the start.
+fn reload(context: &Context, flags: Flags) -> chamberlain_control::commander::Reload {
+    let context = context.clone();
+    Box::new(move || {
+        let loaded = context.load(flags.clone()).map_err(|failure| {
+            chamberlain_control::error::CommandError::usage(failure.message)
+        })?;
+        Ok(loaded.config.settings)
+    })
+}
+
+/// Has the configuration read again, on a thread where that may block.
+fn reload_now(commander: Arc<Commander>) {
+    tokio::task::spawn_blocking(move || {
+        match commander.execute(&Principal::Chamberlain, Command::ConfigReload(ConfigReload {})) {
+            Ok(_) => tracing::info!("the configuration was read again"),
+            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+        }
+    });
+}
+
+fn readiness(store: &Store, stop: &CancellationToken) -> Readiness {
+    let (store, stop) = (store.clone(), stop.clone());
+    Arc::new(move || match store.health().failure {
+        Some(failure) => Err(format!("the store cannot be written: {failure:?}")),
+        None if stop.is_cancelled() => Err("it is shutting down".to_owned()),
+        None => Ok(()),
+    })
+}
+
+/// The name of a uid, from the system's list of users.
+fn name_of(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
+        (id.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
