@@ -148,12 +148,17 @@ async fn done(desk: Desk, peer: Peer, body: Body) -> Result<serde_json::Value, C
     )
 }
 
+/// How somebody on this machine is named in the audit log: `uid:1000(ada)`.
+pub fn person(uid: u32, name_of: NameOf) -> Principal {
+    let name = name_of(uid).unwrap_or_else(|| "?".to_owned());
+    Principal::Person(format!("uid:{uid}({name})"))
+}
+
 impl Desk {
     fn actor(&self, peer: Peer) -> Result<Principal, CommandError> {
         match peer.0 {
             Some(uid) if uid == self.owner || uid == 0 => {
-                let name = (self.name_of)(uid).unwrap_or_else(|| "?".to_owned());
-                Ok(Principal::Person(format!("uid:{uid}({name})")))
+                Ok(person(uid, self.name_of))
             }
             Some(uid) => Err(CommandError::new(
                 ErrorCode::Forbidden,

@@ -12,6 +12,7 @@ use crate::config::typed::Sources;
 use crate::config::{self, Loaded, locate};
 use crate::failure::{Failure, exit};
 use crate::out::Out;
+use crate::serve::offline::Offline;
 use crate::world::SystemClock;
 
 /// Flags that stand for configuration keys: the flag, the key's path, what was given.
@@ -102,7 +103,10 @@ impl Context {
         let data = self.data()?;
         match Client::connect(&data)? {
             Some(client) => Ok(Box::new(client)),
-            None => Err(Failure::new(exit::UNAVAILABLE, "no server runs there")),
+            None => {
+                let settings = self.load(Vec::new())?.config.settings;
+                Ok(Box::new(Offline { path: data, settings }))
+            }
         }
     }
 

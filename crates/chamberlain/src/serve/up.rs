@@ -26,7 +26,7 @@ use super::journal::StoreJournal;
 use super::live::{LiveGateway, OpenKeys};
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
-use super::{hardening, jobs, listen, logs, upstream};
+use super::{hardening, jobs, listen, logs, name_of, upstream};
 use crate::cli::context::{Context, Flags};
 use crate::config::Loaded;
 use crate::data_dir::DataDir;
@@ -253,15 +253,5 @@ fn readiness(store: &Store, stop: &CancellationToken) -> Readiness {
         Some(failure) => Err(format!("the store cannot be written: {failure:?}")),
         None if stop.is_cancelled() => Err("it is shutting down".to_owned()),
         None => Ok(()),
-    })
-}
-
-/// The name of a uid, from the system's list of users.
-fn name_of(uid: u32) -> Option<String> {
-    let users = std::fs::read_to_string("/etc/passwd").ok()?;
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, _, id) = (fields.next()?, fields.next()?, fields.next()?);
-        (id.parse() == Ok(uid)).then(|| name.to_owned())
     })
 }

@@ -1,0 +1,77 @@
+//! Commands without a server: the data folder is opened for one command and closed after it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chamberlain_control::command::Command;
+use chamberlain_control::commander::{Commander, CommanderParts};
+use chamberlain_control::door::{Door, Execute};
+use chamberlain_control::error::{CommandError, ErrorCode};
+use chamberlain_control::settings::Settings;
+use chamberlain_control::socket;
+use chamberlain_core::audit::record::Principal;
+use chamberlain_vault::keyring::Keyring;
+use serde_json::Value;
+
+use super::opened::{self, Opened};
+use super::{hardening, name_of};
+use crate::data_dir::DataDir;
+use crate::failure::{Failure, exit};
+use crate::world::{SystemClock, SystemEntropy};
+
+/// A data folder that nobody serves.
+pub(crate) struct Offline {
+    /// The folder.
+    pub(crate) path: PathBuf,
+    /// The configuration.
+    pub(crate) settings: Settings,
+}
+
+impl Door for Offline {
+    fn execute(&self, command: Command) -> Result<Value, CommandError> {
+        self.commander(&command)
+            .map_err(refused)?
+            .execute(&caller(), command)
+    }
+}
+
+impl Offline {
+    /// A command that changes something may make the folder; one that only looks must not, or a
+    /// mistyped folder would look like an empty house.
+    fn commander(&self, command: &Command) -> Result<Commander, Failure> {
+        hardening::no_core_dumps().map_err(|error| {
+            Failure::failed(format!("core dumps cannot be switched off: {error}"))
+        })?;
+        let data = match command.changes() {
+            true => DataDir::prepare(&self.path)?,
+            false => DataDir::open(&self.path)?,
+        };
+        let Opened { store, vault } = opened::open(&data, Arc::new(SystemClock), &SystemEntropy)?;
+        Ok(Commander::new(CommanderParts {
+            store,
+            vault,
+            keyring: Arc::new(Keyring::default()),
+            settings: self.settings.clone(),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            data: data.path().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })?)
+    }
+}
+
+/// Whoever runs this process.
+fn caller() -> Principal {
+    let uid = rustix::process::getuid().as_raw();
+    socket::person(uid, name_of)
+}
+
+fn refused(failure: Failure) -> CommandError {
+    let code = match failure.code {
+        exit::USAGE => ErrorCode::Usage,
+        exit::CONFLICT => ErrorCode::Conflict,
+        exit::UNAVAILABLE => ErrorCode::Unavailable,
+        _ => ErrorCode::Failed,
+    };
+    CommandError { code, message: failure.message, hint: failure.hint }
+}
