@@ -3,7 +3,6 @@
 mod console;
 mod first;
 pub(crate) mod hardening;
-mod jobs;
 mod journal;
 pub(crate) mod listen;
 mod live;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chamberlain_control::command::{Command, ConfigReload};
 use chamberlain_control::commander::{Commander, CommanderParts};
 use chamberlain_control::door::{Execute, Inside};
+use chamberlain_control::jobs;
 use chamberlain_control::jobs::driver::{Driver, Kicks};
 use chamberlain_control::socket::Socket;
 use chamberlain_core::audit::record::Principal;
@@ -26,7 +27,7 @@ use super::journal::StoreJournal;
 use super::live::{LiveGateway, OpenKeys};
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
-use super::{hardening, jobs, listen, logs, name_of, upstream};
+use super::{hardening, listen, logs, name_of, upstream};
 use crate::cli::context::{Context, Flags};
 use crate::config::Loaded;
 use crate::data_dir::DataDir;
@@ -98,7 +99,7 @@ impl<'a> Server<'a> {
         upstream::take_key(&inside, &vault)?;
         let upstream = upstream::choose(&inside, config, &mock.url())?;
         let driver = Arc::new(Driver::new(clock.clone()));
-        let kicks = jobs::drive(&driver, &commander);
+        let kicks = drive(&driver, &commander);
         let gateway = Gateway::new(GatewayParts {
             snapshot: commander.published(),
             journal: Arc::new(StoreJournal {
@@ -215,6 +216,15 @@ fn world() -> (Arc<dyn Clock>, Arc<dyn Entropy>) {
 /// The commander, asked by Chamberlain itself.
 fn inside(commander: &Arc<Commander>) -> Inside {
     Inside { actor: Principal::Chamberlain, executor: commander.clone() }
+}
+
+/// Sets every job going.
+fn drive(driver: &Driver, commander: &Arc<Commander>) -> Kicks {
+    let kicks = Kicks::default();
+    for job in jobs::all(commander) {
+        driver.drive(job, &kicks);
+    }
+    kicks
 }
 
 fn on_notice(commander: &Arc<Commander>, kicks: Kicks) -> Box<dyn Fn(&Notice) + Send + Sync> {
