@@ -157,9 +157,7 @@ pub fn person(uid: u32, name_of: NameOf) -> Principal {
 impl Desk {
     fn actor(&self, peer: Peer) -> Result<Principal, CommandError> {
         match peer.0 {
-            Some(uid) if uid == self.owner || uid == 0 => {
-                Ok(person(uid, self.name_of))
-            }
+            Some(uid) if uid == self.owner || uid == 0 => Ok(person(uid, self.name_of)),
             Some(uid) => Err(CommandError::new(
                 ErrorCode::Forbidden,
                 format!("commands are taken from uid {} and root, not from uid {uid}", self.owner),

@@ -39,10 +39,7 @@ impl Context {
     }
 
     /// Everything the configuration is read from, flags of one command included.
-    pub(crate) fn sources(
-        &self,
-        flags: Flags,
-    ) -> Result<Sources, Failure> {
+    pub(crate) fn sources(&self, flags: Flags) -> Result<Sources, Failure> {
         let globals = &self.globals;
         let mut all = Vec::new();
         for (flag, path, value) in [
@@ -64,10 +61,7 @@ impl Context {
     }
 
     /// The configuration, flags of one command included.
-    pub(crate) fn load(
-        &self,
-        flags: Flags,
-    ) -> Result<Loaded, Failure> {
+    pub(crate) fn load(&self, flags: Flags) -> Result<Loaded, Failure> {
         let sources = self.sources(flags)?;
         config::load(&sources, self.now()).map_err(|mistakes| {
             Failure::new(exit::USAGE, format!("the configuration cannot be used\n\n{mistakes}"))

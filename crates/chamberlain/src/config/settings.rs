@@ -26,7 +26,6 @@ use super::{advice, value};
 
 /// Everything configured.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "the server reads the rest, and lands next")]
 pub(crate) struct Config {
     /// The data folder, when somebody wrote one.
     pub(crate) data: Option<PathBuf>,

@@ -112,7 +112,9 @@ or with the official Python SDK (pip install anthropic):
     fn next(&self) -> String {
         let real = match self.upstream {
             Some(_) => "",
-            None => "  chamberlain key add --name main    seal your Anthropic key; then start again\n",
+            None => {
+                "  chamberlain key add --name main    seal your Anthropic key; then start again\n"
+            }
         };
         format!(
             "\nThen, in another terminal:\n\n  chamberlain calls                  what was called\n  \

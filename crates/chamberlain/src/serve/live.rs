@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use axum::http::HeaderValue;
 use chamberlain_control::commander::Live;
 use chamberlain_control::jobs::driver::Driver;
 use chamberlain_control::reply::{BreakerLine, JobLine, Running};
 use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::{AccountId, Balance};
 use chamberlain_core::time::{Clock, Timestamp};
-use chamberlain_gateway::gateway::Gateway;
+use chamberlain_gateway::Gateway;
 use chamberlain_gateway::keys::KeySource;
 use chamberlain_vault::keyring::Keyring;
-use http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
 /// The vault's keyring, as the gateway's source of credentials.

@@ -29,9 +29,7 @@ pub(crate) struct Offline {
 
 impl Door for Offline {
     fn execute(&self, command: Command) -> Result<Value, CommandError> {
-        self.commander(&command)
-            .map_err(refused)?
-            .execute(&caller(), command)
+        self.commander(&command).map_err(refused)?.execute(&caller(), command)
     }
 }
 

@@ -13,7 +13,7 @@ use chamberlain_core::audit::record::Principal;
 use chamberlain_core::record::Notice;
 use chamberlain_core::secret::Secret;
 use chamberlain_core::time::{Clock, Entropy};
-use chamberlain_gateway::gateway::{Gateway, GatewayParts, Upstream};
+use chamberlain_gateway::{Gateway, GatewayParts, Upstream};
 use chamberlain_mock::{Journaling, Mock, MockConfig, RunningMock};
 use chamberlain_store::Store;
 use chamberlain_vault::keyring::Keyring;
@@ -45,7 +45,8 @@ pub(crate) fn run(context: &Context, flags: Flags) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
-    let served = runtime.block_on(async { Server::open(context, &loaded, flags).await?.serve().await });
+    let served =
+        runtime.block_on(async { Server::open(context, &loaded, flags).await?.serve().await });
     // What still runs has had its time; its reservations are charged at the next start.
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
@@ -159,8 +160,7 @@ impl<'a> Server<'a> {
         let drained = CancellationToken::new();
         let beside = TaskTracker::new();
         let closing = CancellationToken::new();
-        let (gateway, listener, stop) =
-            (self.gateway.clone(), self.listener, self.stop.clone());
+        let (gateway, listener, stop) = (self.gateway.clone(), self.listener, self.stop.clone());
         let all_settled = drained.clone();
         beside.spawn(async move {
             gateway.serve(listener, stop).await;
@@ -240,9 +240,9 @@ fn on_notice(commander: &Arc<Commander>, kicks: Kicks) -> Box<dyn Fn(&Notice) + 
 fn reload(context: &Context, flags: Flags) -> chamberlain_control::commander::Reload {
     let context = context.clone();
     Box::new(move || {
-        let loaded = context.load(flags.clone()).map_err(|failure| {
-            chamberlain_control::error::CommandError::usage(failure.message)
-        })?;
+        let loaded = context
+            .load(flags.clone())
+            .map_err(|failure| chamberlain_control::error::CommandError::usage(failure.message))?;
         Ok(loaded.config.settings)
     })
 }

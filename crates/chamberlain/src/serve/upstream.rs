@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
+use axum::http::Uri;
 use chamberlain_control::command::{KeyAdd, KeyList};
 use chamberlain_control::door::{self, Inside};
 use chamberlain_control::reply::UpstreamKeyState;
 use chamberlain_control::wire::SecretText;
 use chamberlain_core::secret::Secret;
-use chamberlain_gateway::gateway::Upstream;
+use chamberlain_gateway::Upstream;
 use chamberlain_vault::upstream_key::UpstreamKey;
 use chamberlain_vault::vault::Vault;
-use http::Uri;
 
 use crate::config::settings::Config;
 use crate::failure::Failure;

@@ -1,0 +1,8 @@
+//! The real binary, from outside.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod command_line;
+mod configuration;
+mod house;
+mod lifecycle;
