@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use chamberlain_core::audit::record::Principal;
 use chamberlain_core::ledger::account::{AccountId, Balance};
+use chamberlain_core::money::Money;
 use chamberlain_core::record::Notice;
 use chamberlain_core::snapshot::Snapshot;
 use chamberlain_core::time::{Calendar, Clock, Entropy, Timestamp};
@@ -54,6 +55,9 @@ pub trait Live: Send + Sync + 'static {
 
     /// How the jobs stand.
     fn jobs(&self) -> Vec<JobLine>;
+
+    /// Takes into the books that a call which was charged `charged`, unsettled, did cost `cost`.
+    fn written_off(&self, accounts: &[AccountId], charged: Money, cost: Money);
 }
 
 /// Reads the configuration again.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use chamberlain_core::id::CallId;
 use chamberlain_core::ledger::account::{AccountId, Balance};
+use chamberlain_core::money::Money;
 use chamberlain_core::snapshot::Snapshot;
 use chamberlain_core::time::{Clock, Entropy, Timestamp};
 use http::Uri;
@@ -120,6 +121,13 @@ impl Gateway {
     /// Returns when the last one is settled.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
         crate::server::serve(self.inner.clone(), listener, stop).await;
+    }
+
+    /// Gives an unsettled call its true cost in the books that calls are admitted by, after the
+    /// store did, and lets waiting calls ask again.
+    pub fn write_off(&self, accounts: &[AccountId], charged: Money, cost: Money) {
+        self.inner.hall.lock().gate.write_off(accounts, charged, cost);
+        self.inner.changed.notify_waiters();
     }
 
     /// How things stand right now.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use chamberlain_core::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId};
+use chamberlain_core::ledger::account::AccountId;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Outcome, Route};
 use chamberlain_core::time::Timestamp;
@@ -12,6 +13,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::Serialize;
 
+use crate::balances;
 use crate::fault::StoreFault;
 use crate::store::Store;
 use crate::words::{count_column, read_word, read_word_or_null, unreadable, word};
@@ -153,6 +155,25 @@ impl Store {
             let sql = format!("SELECT {COLUMNS} FROM calls WHERE id = ?1");
             let mut query = connection.prepare_cached(&sql)?;
             Ok(query.query_row([id.to_bytes()], call).optional()?)
+        })
+    }
+
+    /// The accounts that a call is charged to; none when there is no such call.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn call_accounts(&self, id: CallId) -> Result<Vec<AccountId>, StoreFault> {
+        self.read(|connection| {
+            let ids: Option<String> = connection
+                .prepare_cached(
+                    "SELECT balances FROM account_sets WHERE id =
+                     (SELECT account_set FROM calls WHERE id = ?1)",
+                )?
+                .query_row([id.to_bytes()], |row| row.get(0))
+                .optional()?;
+            let ids: Vec<i64> = serde_json::from_str(ids.as_deref().unwrap_or("[]"))
+                .map_err(|error| StoreFault::Damaged(format!("accounts of {id}: {error}")))?;
+            ids.into_iter().map(|id| Ok(balances::by_id(connection, id)?.account)).collect()
         })
     }
 

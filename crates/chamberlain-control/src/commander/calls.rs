@@ -101,6 +101,10 @@ impl Commander {
         let (call, now) = (row.id, asked.cost);
         let work = move |change: &mut Change<'_>| change.write_off(call, now, &reason);
         let was = self.store.change(actor.clone(), work).map_err(from_store)?;
+        if let Some(live) = self.live.get() {
+            let accounts = self.store.call_accounts(call).map_err(from_store)?;
+            live.written_off(&accounts, was, now);
+        }
         Ok(WrittenOff { call: call.to_string(), was, now })
     }
 }

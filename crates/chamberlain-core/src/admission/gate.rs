@@ -225,6 +225,11 @@ impl Gate {
         self.book.settle(&reservation.accounts, reservation.cost, ending.cost, ending.unsettled)
     }
 
+    /// Gives an unsettled call its true cost, after the store did.
+    pub fn write_off(&mut self, accounts: &[AccountId], charged: Money, cost: Money) {
+        self.book.write_off(accounts, charged, cost);
+    }
+
     /// Takes leases that are durable now.
     pub fn grant(&mut self, grants: &[Grant]) {
         self.book.grant(grants);

@@ -174,6 +174,17 @@ impl Book {
         events
     }
 
+    /// Gives an unsettled call its true cost: what it was charged is let go and `cost` is settled.
+    /// Accounts whose window has ended are passed over.
+    pub fn write_off(&mut self, accounts: &[AccountId], charged: Money, cost: Money) {
+        for id in accounts {
+            let Some(account) = self.accounts.get_mut(id) else { continue };
+            let balance = &mut account.balance;
+            balance.unsettled = balance.unsettled.saturating_sub(charged);
+            balance.settled = sum(balance.settled, cost);
+        }
+    }
+
     /// Notes that a call was refused at `shortfall`; an event when that is the budget's end.
     pub fn refused(&mut self, shortfall: &Shortfall) -> Option<BudgetEvent> {
         let account = self.accounts.get_mut(&shortfall.account)?;

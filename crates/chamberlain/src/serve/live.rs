@@ -8,6 +8,7 @@ use chamberlain_control::jobs::driver::Driver;
 use chamberlain_control::reply::{BreakerLine, JobLine, Running};
 use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::{AccountId, Balance};
+use chamberlain_core::money::Money;
 use chamberlain_core::time::{Clock, Timestamp};
 use chamberlain_gateway::Gateway;
 use chamberlain_gateway::keys::KeySource;
@@ -67,5 +68,9 @@ impl Live for LiveGateway {
 
     fn jobs(&self) -> Vec<JobLine> {
         self.driver.status()
+    }
+
+    fn written_off(&self, accounts: &[AccountId], charged: Money, cost: Money) {
+        self.gateway.write_off(accounts, charged, cost);
     }
 }

@@ -87,6 +87,33 @@ impl World {
     }
 }
 
+/// A gateway that says it has three calls in flight and $1.23 settled in staging.
+#[derive(Default)]
+struct Gateway {
+    written_off: Mutex<Vec<(Vec<AccountId>, Money, Money)>>,
+}
+
+impl Live for Gateway {
+    fn running(&self) -> Running {
+        Running { in_flight: 3, ..Running::default() }
+    }
+
+    fn balances(&self) -> Vec<(AccountId, Balance)> {
+        let scope = Scope::Environment(EnvironmentName::new("staging"));
+        let window = Calendar::utc().window(WindowKind::Daily, NOON);
+        let balance = Balance { settled: cents(123), ..Balance::default() };
+        vec![(AccountId { scope, window }, balance)]
+    }
+
+    fn jobs(&self) -> Vec<JobLine> {
+        Vec::new()
+    }
+
+    fn written_off(&self, accounts: &[AccountId], charged: Money, cost: Money) {
+        self.written_off.lock().push((accounts.to_vec(), charged, cost));
+    }
+}
+
 const WELL: Option<(Outcome, Certainty)> = Some((Outcome::Completed, Certainty::Settled));
 const LOST: Option<(Outcome, Certainty)> = Some((Outcome::Cut, Certainty::Unsettled));
 
@@ -233,7 +260,11 @@ fn an_unsettled_call_is_given_its_true_cost() {
         world.refused(off("call_00000000000000000000000000000000", cents(0))),
         ErrorCode::NotFound
     );
+    let gateway = Arc::new(Gateway::default());
+    world.commander.attach_live(gateway.clone());
     let done = world.ask(off(&lost, cents(4))).unwrap();
+    let told = gateway.written_off.lock().pop().unwrap();
+    assert_eq!((told.0.len(), told.1, told.2), (6, cents(100), cents(4)));
     assert_eq!((done.was, done.now), (cents(100), cents(4)));
     assert_eq!(world.refused(off(&lost, cents(4))), ErrorCode::Conflict);
     assert_eq!(world.ask(CostToday::default()).unwrap().cost, cents(5));
@@ -255,22 +286,7 @@ fn the_status_says_how_it_stands() {
     assert_eq!(due, NOON.plus_ms(180 * 86_400_000));
     assert_eq!(status.budgets.len(), 6);
 
-    struct Gateway;
-    impl Live for Gateway {
-        fn running(&self) -> Running {
-            Running { in_flight: 3, ..Running::default() }
-        }
-        fn balances(&self) -> Vec<(AccountId, Balance)> {
-            let scope = Scope::Environment(EnvironmentName::new("staging"));
-            let window = Calendar::utc().window(WindowKind::Daily, NOON);
-            let balance = Balance { settled: cents(123), ..Balance::default() };
-            vec![(AccountId { scope, window }, balance)]
-        }
-        fn jobs(&self) -> Vec<JobLine> {
-            Vec::new()
-        }
-    }
-    world.commander.attach_live(Arc::new(Gateway));
+    world.commander.attach_live(Arc::new(Gateway::default()));
     let status = world.ask(Status {}).unwrap();
     assert_eq!(status.running.unwrap().in_flight, 3);
     assert_eq!(status.generation, Some(world.published().generation));

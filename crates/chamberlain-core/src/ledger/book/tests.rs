@@ -52,6 +52,19 @@ fn nothing_is_reserved_before_its_lease_is_durable() {
 }
 
 #[test]
+fn a_call_written_off_gives_money_back() {
+    let (mut book, lines) = book_with(100);
+    assert!(take(&mut book, &lines, usd(90)));
+    book.settle(&accounts(&lines), usd(90), usd(90), true);
+    assert!(!take(&mut book, &lines, usd(20)));
+    book.write_off(&accounts(&lines), usd(90), usd(1));
+    let (_, balance) = book.balances(NOW).remove(0);
+    assert_eq!((balance.settled, balance.unsettled), (usd(1), usd(0)));
+    assert!(take(&mut book, &lines, usd(99)));
+    assert!(!take(&mut book, &lines, Money::from_pico(1)));
+}
+
+#[test]
 fn the_last_cent_is_usable() {
     let (mut book, lines) = book_with(100);
     assert!(take(&mut book, &lines, usd(100)));
