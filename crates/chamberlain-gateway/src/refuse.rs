@@ -181,3 +181,6 @@ pub(crate) fn here(call: CallId) -> Response<AnswerBody> {
     response.headers_mut().insert(CALL, call_value(call));
     response
 }
+
+#[cfg(test)]
+mod tests;

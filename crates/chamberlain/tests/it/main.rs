@@ -6,3 +6,4 @@ mod command_line;
 mod configuration;
 mod house;
 mod lifecycle;
+mod tidy;

@@ -276,3 +276,48 @@ fn what_has_no_bound_becomes_the_refusal_that_says_why() {
     assert_eq!(unpriced(Unpriced::NoFastPrice("x".into())), "unbounded_cost");
     assert_eq!(unpriced(Unpriced::Overflow), "unbounded_cost");
 }
+
+/// The first four cells of the rows under a heading of the document for operators.
+fn documented(heading: &str) -> Vec<String> {
+    let text = include_str!("../../../../../docs/errors.md");
+    let (_, below) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = below.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| row.split('|').skip(1).take(4).map(str::trim).collect::<Vec<_>>().join(" | "))
+        .collect()
+}
+
+#[test]
+fn every_code_is_documented_as_it_is() {
+    let kinds = [
+        LimitKind::Requests,
+        LimitKind::InputTokens,
+        LimitKind::OutputTokens,
+        LimitKind::Concurrency,
+    ];
+    let rates = kinds.into_iter().flat_map(|kind| [rate(kind, Some(1_000)), rate(kind, None)]);
+    let refusals = all().into_iter().chain(rates);
+    let answers: Vec<Answer> = refusals
+        // Their codes come from whoever reads bodies, and are documented with that.
+        .filter(|refusal| !matches!(refusal, Refusal::Encoding { .. }))
+        .map(|refusal| refusal.answer())
+        .collect();
+    let mut rows: Vec<String> = Vec::new();
+    for Answer { status, kind, code, .. } in &answers {
+        let retried: Vec<bool> =
+            answers.iter().filter(|other| other.code == *code).map(|a| a.should_retry).collect();
+        let retried = match (retried.contains(&true), retried.contains(&false)) {
+            (true, false) => "yes",
+            (true, true) => "when waiting helps",
+            (false, _) => "no",
+        };
+        let row = format!("`{code}` | {status} | `{}` | {retried}", kind.name());
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+    let mut documented = documented("Refused by a rule");
+    documented.sort();
+    rows.sort();
+    assert_eq!(documented, rows, "left: docs/errors.md, right: the code");
+}

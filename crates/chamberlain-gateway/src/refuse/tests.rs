@@ -1,0 +1,81 @@
+use super::*;
+
+/// One of each.
+fn all() -> Vec<Fault> {
+    let environment = || EnvironmentName::new("production");
+    let all = vec![
+        Fault::BodyTimeout,
+        Fault::BodyBroken,
+        Fault::NoEnvironment(environment()),
+        Fault::NoUpstreamKey(environment()),
+        Fault::KeyNotOpen(UpstreamKeyId::new("0123456789abcdef")),
+        Fault::NoMock,
+        Fault::KeyRejected(environment()),
+        Fault::Unreachable,
+        Fault::Lost,
+        Fault::NoAnswer { waited_ms: 600_000 },
+        Fault::Ours,
+    ];
+    for (at, fault) in all.iter().enumerate() {
+        assert_eq!(at, place(fault), "{fault:?} is missing, twice, or out of order");
+    }
+    all
+}
+
+/// Fails to compile when a variant is added, so that it is added to [`all`] too.
+fn place(fault: &Fault) -> usize {
+    match fault {
+        Fault::BodyTimeout => 0,
+        Fault::BodyBroken => 1,
+        Fault::NoEnvironment(_) => 2,
+        Fault::NoUpstreamKey(_) => 3,
+        Fault::KeyNotOpen(_) => 4,
+        Fault::NoMock => 5,
+        Fault::KeyRejected(_) => 6,
+        Fault::Unreachable => 7,
+        Fault::Lost => 8,
+        Fault::NoAnswer { .. } => 9,
+        Fault::Ours => 10,
+    }
+}
+
+/// The first four cells of the rows under a heading of the document for operators, in order.
+fn documented(heading: &str) -> Vec<String> {
+    let text = include_str!("../../../../docs/errors.md");
+    let (_, below) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = below.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let mut rows: Vec<String> = rows
+        .map(|row| row.split('|').skip(1).take(4).map(str::trim).collect::<Vec<_>>().join(" | "))
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn row(code: &str, status: u16, kind: ErrorType, should_retry: bool) -> String {
+    let retried = if should_retry { "yes" } else { "no" };
+    format!("`{code}` | {status} | `{}` | {retried}", kind.name())
+}
+
+#[test]
+fn every_fault_is_documented_as_it_is() {
+    let answers = all().into_iter().map(|fault| fault.answer());
+    let mut rows: Vec<String> =
+        answers.map(|a| row(a.code, a.status, a.kind, a.should_retry)).collect();
+    rows.sort();
+    assert_eq!(documented("Something broke"), rows, "left: docs/errors.md, right: the code");
+}
+
+#[test]
+fn every_code_of_an_unreadable_body_is_documented_as_it_is() {
+    let written = include_str!("../encoding.rs").split("code: \"").skip(1);
+    let codes = written.map(|rest| rest.split('"').next().unwrap().to_owned());
+    let answer = |code: String| {
+        let refusal = Refusal::Encoding { code: code.leak(), message: String::new() };
+        let answer = refusal.answer();
+        row(answer.code, answer.status, answer.kind, answer.should_retry)
+    };
+    let mut rows: Vec<String> = codes.map(answer).collect();
+    rows.sort();
+    assert_eq!(documented("Bodies that cannot be read as sent"), rows);
+}
