@@ -62,9 +62,16 @@ impl Out {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+        let numeric = |column: usize| rows.iter().all(|row| is_amount(&row[column]));
+        let right: Vec<usize> = (0..headings.len()).filter(|column| numeric(*column)).collect();
         table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
-        for row in rows {
+        for row in &rows {
             table.add_row(row.iter().map(|cell| clean(cell).into_owned()));
+        }
+        for column in right {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(comfy_table::CellAlignment::Right);
+            }
         }
         let text: String = table
             .lines()
@@ -103,6 +110,12 @@ impl Out {
         };
         self.hint(&text);
     }
+}
+
+/// Whether a cell is a number, an amount of money, a share, or unknown.
+fn is_amount(cell: &str) -> bool {
+    let bare = cell.trim_start_matches(['$', '-']).trim_end_matches('%');
+    cell == "—" || bare.parse::<f64>().is_ok()
 }
 
 /// The text without control characters, which could move the cursor or change the clipboard.

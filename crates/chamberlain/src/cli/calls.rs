@@ -29,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 const HEADINGS: [&str; 10] =
     ["at", "environment", "key", "model", "outcome", "status", "input", "output", "cost", "ms"];
+/// How wide a followed list's columns are; it cannot wait for the widest cell.
+const WIDTHS: [usize; 10] = [24, 12, 16, 26, 16, 6, 8, 8, 10, 7];
 const CSV_HEADINGS: &str = "id,at,ended_at,environment,virtual_key,virtual_key_name,operation,\
 route,model,served_model,stream,outcome,certainty,status,stop_reason,input_tokens,\
 cache_write_5m_tokens,cache_write_1h_tokens,cache_read_tokens,output_tokens,reserved_usd,cost_usd,\
@@ -156,7 +158,7 @@ impl Calls {
         let (mut last, _) = self.page(door, 10)?;
         last.reverse();
         if out.terminal && !out.json && !self.csv {
-            out.table(&HEADINGS, Vec::new())?;
+            out.line(&in_columns(HEADINGS.iter().copied()).to_uppercase())?;
         }
         let mut seen = Seen::default();
         loop {
@@ -179,7 +181,10 @@ impl Calls {
             out.value(call)
         } else {
             let cells = row(call);
-            out.line(&crate::out::clean(&cells.join(if out.terminal { "  " } else { "\t" })))
+            out.line(&crate::out::clean(&match out.terminal {
+                true => in_columns(cells.iter().map(String::as_str)),
+                false => cells.join("\t"),
+            }))
         }
     }
 }
@@ -213,6 +218,17 @@ impl Seen {
         }
         news
     }
+}
+
+/// Cells one beside the other, numbers to the right.
+fn in_columns<'a>(cells: impl Iterator<Item = &'a str>) -> String {
+    let mut line = String::new();
+    for (column, (cell, width)) in cells.zip(WIDTHS).enumerate() {
+        let cell =
+            if column < 5 { format!("{cell:width$}  ") } else { format!("{cell:>width$}  ") };
+        line.push_str(&cell);
+    }
+    line.trim_end().to_owned()
 }
 
 /// The word that serde writes for a value.

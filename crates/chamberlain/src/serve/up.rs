@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::console::{self, Readiness};
 use super::first::{self, Ready};
-use super::journal::StoreJournal;
+use super::journal::{FirstCall, StoreJournal};
 use super::live::{LiveGateway, OpenKeys};
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
@@ -106,6 +106,7 @@ impl<'a> Server<'a> {
             journal: Arc::new(StoreJournal {
                 store: store.clone(),
                 on_notice: on_notice(&commander, kicks),
+                first_call: FirstCall::new(context.out),
             }),
             keys: Arc::new(OpenKeys(keyring)),
             balances: store.balances(clock.now()).map_err(|fault| of_store(&fault))?,
