@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chamberlain_control::command::ConfigReload;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -16,9 +17,10 @@ Examples:
   chamberlain config check
   chamberlain config check /etc/chamberlain/chamberlain.toml
   chamberlain config explain server.listen              value, source and meaning
-  chamberlain config explain                            all keys";
+  chamberlain config explain                            all keys
+  chamberlain config reload                             what SIGHUP does, with the changes";
 
-/// The configuration: check, explain
+/// The configuration: check, explain, reload
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Config {
@@ -33,6 +35,8 @@ enum Verb {
         /// The file; the one that `up` would read when absent
         file: Option<PathBuf>,
     },
+    /// Have the running server read the configuration again, as SIGHUP does
+    Reload,
     /// Say what a key is, what it means, and where its value comes from
     Explain {
         /// The key, like server.listen; all keys when absent
@@ -48,10 +52,25 @@ impl Config {
                 globals.config = file.or(globals.config);
                 check(&Context::new(globals, context.out))
             }
+            Verb::Reload => reload(context),
             Verb::Explain { key: None } => explain_all(context),
             Verb::Explain { key: Some(key) } => explain(context, &key),
         }
     }
+}
+
+fn reload(context: &Context) -> Result<(), Failure> {
+    let reloaded = context.ask(ConfigReload {})?;
+    context.show(&reloaded, |out, reloaded| {
+        let changes = reloaded.changes.iter().map(|change| {
+            vec![change.setting.clone(), change.before.to_string(), change.after.to_string()]
+        });
+        out.table(&["setting", "before", "after"], changes.collect())
+    })?;
+    if !reloaded.changed && !context.out.json {
+        context.out.hint("nothing changed that a reload takes over");
+    }
+    Ok(())
 }
 
 fn check(context: &Context) -> Result<(), Failure> {

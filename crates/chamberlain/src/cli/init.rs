@@ -8,29 +8,35 @@ use clap::Args;
 use serde_json::json;
 
 use super::context::Context;
-use crate::config::sample;
+use crate::config::{locate, sample};
 use crate::failure::{Failure, exit};
 
 const EXAMPLES: &str = "\
 Examples:
-  chamberlain init                                      writes ./chamberlain.toml
+  chamberlain init                                      into the data folder, where `up` finds it
   chamberlain init --path /etc/chamberlain/chamberlain.toml";
 
 /// Write a commented chamberlain.toml
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Init {
-    /// Where to write it; nothing that exists is overwritten
-    #[arg(long, value_name = "FILE", default_value = "chamberlain.toml")]
-    path: PathBuf,
+    /// Where to write it; nothing that exists is overwritten [default: the data folder]
+    #[arg(long, value_name = "FILE")]
+    path: Option<PathBuf>,
 }
 
 impl Init {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let path = self.path;
+        let (path, found) = match self.path {
+            Some(path) => (path, false),
+            None => {
+                let data = crate::data_dir::DataDir::prepare(&context.data()?)?;
+                (data.path().join(locate::FILE_NAME), true)
+            }
+        };
         let text = sample::text(context.now());
         let opened =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let mut file = opened.map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
                 Failure::new(exit::CONFLICT, format!("{} exists already", path.display()))
@@ -45,9 +51,10 @@ impl Init {
         } else {
             context.out.line(&shown)?;
         }
+        let named = if found { String::new() } else { format!(" --config {shown}") };
         context.out.hint(&format!(
-            "next: look at production in it, then\n  chamberlain config check {shown}\n  \
-             chamberlain up --config {shown}"
+            "next: look at production in it, then\n  chamberlain config check{named}\n  \
+             chamberlain up{named}"
         ));
         Ok(())
     }

@@ -103,7 +103,7 @@ enum Noun {
     Prices(prices::Prices),
     /// Give a call whose outcome is unknown its true cost
     WriteOff(write_off::WriteOff),
-    /// The configuration: check, explain
+    /// The configuration: check, explain, reload
     Config(config::Config),
     /// Write a commented chamberlain.toml
     Init(init::Init),

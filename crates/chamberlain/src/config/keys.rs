@@ -119,13 +119,13 @@ pub(crate) static KEYS: &[Key] = &[
         "The calendar of budgets: when a day and a month begin. Choose it once, before the first \
          call.",
     )),
-    key(
+    at_start(key(
         "thresholds_percent",
         Kind::Percents,
         "[75, 90, 100]",
         "[50, 80, 100]",
         "Shares of a budget at which somebody is told.",
-    ),
+    )),
     at_start(key(
         "server.listen",
         Kind::Address,

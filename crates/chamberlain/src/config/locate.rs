@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 /// Environment variables that have a meaning beside the configuration keys.
 pub(crate) const CONFIG_VARIABLE: &str = "CHAMBERLAIN_CONFIG";
 
-/// Where `--config` is not given: `CHAMBERLAIN_CONFIG`, `./chamberlain.toml`,
-/// `<data>/chamberlain.toml`, `/etc/chamberlain/chamberlain.toml`; the first that exists. A file
-/// that is named must exist.
+/// The file's name.
+pub(crate) const FILE_NAME: &str = "chamberlain.toml";
+
+/// Where `--config` is not given: `CHAMBERLAIN_CONFIG`, `<data>/chamberlain.toml`,
+/// `/etc/chamberlain/chamberlain.toml`; the first that exists. A file that is named must exist.
+/// The working folder is not searched: a file in somebody's checkout must not decide where keys go.
 pub(crate) fn config_file(flag: Option<&Path>, data: &Path) -> Option<PathBuf> {
     if let Some(path) = flag {
         return Some(path.to_owned());
@@ -15,11 +18,7 @@ pub(crate) fn config_file(flag: Option<&Path>, data: &Path) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) {
         return Some(PathBuf::from(path));
     }
-    let places = [
-        PathBuf::from("chamberlain.toml"),
-        data.join("chamberlain.toml"),
-        PathBuf::from("/etc/chamberlain/chamberlain.toml"),
-    ];
+    let places = [data.join(FILE_NAME), Path::new("/etc/chamberlain").join(FILE_NAME)];
     places.into_iter().find(|place| place.is_file())
 }
 

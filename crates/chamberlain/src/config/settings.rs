@@ -47,6 +47,26 @@ pub(crate) struct Config {
     pub(crate) settings: Settings,
 }
 
+impl Config {
+    /// The settings in which `new` differs and that only a restart takes over.
+    pub(crate) fn waiting_for_restart(&self, new: &Config) -> Vec<&'static str> {
+        let thresholds = self.settings.thresholds_percent != new.settings.thresholds_percent;
+        [
+            ("data", self.data != new.data),
+            ("log", self.log != new.log),
+            ("log_format", self.log_format != new.log_format),
+            ("thresholds_percent", thresholds),
+            ("server.listen", self.listen != new.listen),
+            ("server.console", self.console != new.console),
+            ("server.stop_grace", self.stop_grace_ms != new.stop_grace_ms),
+            ("upstream.url", self.upstream_url != new.upstream_url),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+}
+
 /// Resolves what was written; also says what is wrong or strange about it, as of `now`.
 pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
     let read = Reader { typed };

@@ -109,7 +109,9 @@ fn a_variable_with_a_slip_is_told_and_foreign_ones_are_let_be() {
     };
     let told = load(&sources("CHAMBERLAIN_SERVER__LISTN"), now()).unwrap_err().to_string();
     assert!(told.contains("did you mean CHAMBERLAIN_SERVER__LISTEN?"), "{told}");
-    assert!(load(&sources("CHAMBERLAIN_SERVICE_HOST"), now()).is_ok());
+    for foreign in ["CHAMBERLAIN_SERVICE_HOST", "CHAMBERLAIN_VERSION"] {
+        assert!(load(&sources(foreign), now()).is_ok(), "{foreign}");
+    }
 }
 
 #[test]
@@ -177,4 +179,13 @@ fn what_the_sample_comments_out_is_what_holds_anyway() {
     let bare = load(&file(&text), now()).unwrap().config.settings;
     let full = load(&file(&uncommented), now()).unwrap_or_else(|m| panic!("{m}")).config.settings;
     assert_eq!(settings_text(&bare), settings_text(&full));
+}
+
+#[test]
+fn a_reload_says_what_waits_for_a_restart() {
+    let of = |text: &str| load(&file(text), now()).unwrap().config;
+    let before = of("version = 1\n");
+    let after = of("version = 1\nserver.listen = \"127.0.0.1:1\"\nqueue.calls_max = 7\n");
+    assert_eq!(before.waiting_for_restart(&after), ["server.listen"]);
+    assert_eq!(before.waiting_for_restart(&before), [""; 0]);
 }

@@ -125,8 +125,11 @@ impl Typed {
 
     fn read_variable(&mut self, name: &str, text: &str, mistakes: &mut Vec<Mistake>) {
         let Some(rest) = name.strip_prefix("CHAMBERLAIN_") else { return };
-        let known =
-            KEYS.iter().find(|key| !key.path.contains('*') && keys::variable_of(key.path) == name);
+        // CHAMBERLAIN_VERSION is what images and pipelines call the version of the program.
+        let known = KEYS
+            .iter()
+            .filter(|key| key.path != "version")
+            .find(|key| !key.path.contains('*') && keys::variable_of(key.path) == name);
         let path = match known {
             Some(key) => key.path.to_owned(),
             // A single underscore is not a nested key: orchestrators invent such names

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use chamberlain_control::client::Client;
 use chamberlain_control::command::Command;
 use chamberlain_control::commander::{Commander, CommanderParts};
 use chamberlain_control::door::{Door, Execute};
@@ -28,10 +30,30 @@ pub(crate) struct Offline {
 }
 
 impl Door for Offline {
+    /// Whoever has the store may only be another command, or a server that is starting: it is
+    /// waited for a little while, and asked once it answers.
     fn execute(&self, command: Command) -> Result<Value, CommandError> {
-        self.commander(&command).map_err(refused)?.execute(&caller(), command)
+        let mut looks = LOOKS_MAX;
+        loop {
+            match self.commander(&command) {
+                Ok(commander) => return commander.execute(&caller(), command),
+                Err(failure) if failure.code != exit::CONFLICT || looks == 0 => {
+                    return Err(refused(failure));
+                }
+                Err(_) => {}
+            }
+            std::thread::sleep(LOOK_EVERY);
+            looks -= 1;
+            if let Some(server) = Client::connect(&self.path)? {
+                return server.execute(command);
+            }
+        }
     }
 }
+
+/// How often a store in use is looked at before it is given up: five seconds in all.
+const LOOKS_MAX: u32 = 100;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Offline {
     /// A command that changes something may make the folder; one that only looks must not, or a

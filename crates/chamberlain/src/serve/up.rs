@@ -118,7 +118,7 @@ impl<'a> Server<'a> {
         })
         .map_err(|fault| Failure::usage(fault.to_string()))?;
         let stop = CancellationToken::new();
-        commander.attach_reload(reload(context, flags));
+        commander.attach_reload(reload(context, loaded, flags));
         Ok(Server {
             context,
             loaded,
@@ -238,12 +238,19 @@ fn on_notice(commander: &Arc<Commander>, kicks: Kicks) -> Box<dyn Fn(&Notice) + 
 }
 
 /// Reads the configuration again, from the same places as at the start.
-fn reload(context: &Context, flags: Flags) -> chamberlain_control::commander::Reload {
-    let context = context.clone();
+fn reload(
+    context: &Context,
+    started: &Loaded,
+    flags: Flags,
+) -> chamberlain_control::commander::Reload {
+    let (context, started) = (context.clone(), started.config.clone());
     Box::new(move || {
         let loaded = context
             .load(flags.clone())
             .map_err(|failure| chamberlain_control::error::CommandError::usage(failure.message))?;
+        for setting in started.waiting_for_restart(&loaded.config) {
+            tracing::warn!(setting, "a changed setting waits for a restart");
+        }
         Ok(loaded.config.settings)
     })
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -31,6 +32,16 @@ impl Place {
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Writes the configuration file of the data folder.
+    pub(crate) fn configure(&self, text: &str) -> PathBuf {
+        let mut folder = std::fs::DirBuilder::new();
+        folder.recursive(true).mode(0o700).create(self.data()).unwrap();
+        let path = self.data().join("chamberlain.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         path
     }
 

@@ -71,6 +71,20 @@ fn everything_kept_is_its_owners_alone() {
 }
 
 #[test]
+fn commands_without_a_server_wait_for_one_another() {
+    let place = Place::new();
+    place.run("virtual create --name first --environment staging").ok();
+    let make = |name: usize| {
+        let line = format!("virtual create --name n{name} --environment staging --json");
+        place.command(&line).stdout(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut children: Vec<_> = (0..6).map(make).collect();
+    assert!(children.iter_mut().all(|child| child.wait().unwrap().success()));
+    let keys = place.run("virtual list --json").json();
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 7);
+}
+
+#[test]
 fn a_folder_that_others_can_enter_is_refused() {
     let place = Place::new();
     std::fs::create_dir(place.data()).unwrap();
@@ -226,7 +240,7 @@ fn a_key_comes_in_through_stdin_only() {
 #[test]
 fn a_reload_takes_what_is_right_and_keeps_what_was_otherwise() {
     let place = Place::new();
-    let path = place.write("chamberlain.toml", "version = 1\n");
+    let path = place.configure("version = 1\n");
     let server = place.up();
     let daily = |place: &Place| {
         let lines = place.run("budget list staging --json").json();
