@@ -65,6 +65,7 @@ struct Standing {
 #[derive(Debug, Default)]
 struct Learned {
     limits: Vec<(&'static str, u64, u64, Timestamp)>,
+    learned_at: Timestamp,
     hold_until: Timestamp,
 }
 
@@ -189,10 +190,11 @@ impl Standings {
         let hold_ms = limits.iter().map(|limit| refill_ms(limit, now)).max().unwrap_or(0);
         let hold_until = now.plus_ms(i64::try_from(hold_ms).unwrap_or(i64::MAX));
         self.with(destination, settings, |standing| {
+            let news = Learned { limits, learned_at: now, hold_until };
             match standing.learned.get_mut(model) {
-                Some(learned) => *learned = Learned { limits, hold_until },
+                Some(learned) => *learned = news,
                 None => {
-                    standing.learned.insert(model.to_owned(), Learned { limits, hold_until });
+                    standing.learned.insert(model.to_owned(), news);
                 }
             };
         });
@@ -202,6 +204,8 @@ impl Standings {
     pub(crate) fn hold_ms(&self, destination: &Destination, model: &str, now: Timestamp) -> u64 {
         let all = self.all.lock();
         let learned = all.get(destination).and_then(|standing| standing.learned.get(model));
+        // Since the clock was put back, nobody can say how long is left.
+        let learned = learned.filter(|learned| learned.learned_at <= now);
         learned.map_or(0, |learned| learned.hold_until.ms_since(now))
     }
 
@@ -306,6 +310,8 @@ mod tests {
         assert_eq!(hold(&headers("tokens", 10, 0, full)), 60_000);
         assert_eq!(hold(&headers("requests", 50, 0, NOW)), 0, "already whole");
         assert_eq!(standings.hold_ms(&mock, "another model", NOW), 0);
+        hold(&headers("requests", 50, 0, full));
+        assert_eq!(standings.hold_ms(&mock, "m", NOW.plus_ms(-3_600_000)), 0, "clock put back");
     }
 
     #[test]

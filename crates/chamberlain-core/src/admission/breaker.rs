@@ -58,6 +58,8 @@ impl Breaker {
     /// # Errors
     /// Milliseconds until it is worth asking again.
     pub fn pass(&mut self, now: Timestamp) -> Result<(), u64> {
+        // A clock that was put back does not keep it open for as long as it was wrong.
+        self.opened_at = self.opened_at.map(|opened_at| opened_at.min(now));
         let Some(opened_at) = self.opened_at else { return Ok(()) };
         let open_ms = now.ms_since(opened_at);
         if open_ms < self.settings.reset_timeout_ms {
@@ -160,6 +162,14 @@ mod tests {
         breaker.pass(at(60_000)).unwrap();
         assert!(breaker.report(Health::Failure, at(60_500)));
         assert_eq!(breaker.pass(at(61_000)), Err(59_500));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_does_not_keep_it_open() {
+        let mut breaker = opened();
+        assert_eq!(breaker.pass(at(-86_400_000)), Err(60_000));
+        assert_eq!(breaker.state(at(-86_340_000)), BreakerState::HalfOpen);
+        assert_eq!(breaker.pass(at(-86_340_000)), Ok(()));
     }
 
     #[test]

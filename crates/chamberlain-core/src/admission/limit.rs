@@ -88,10 +88,17 @@ impl SlidingWindow {
     }
 
     /// Moves on to `now`. A clock that steps back leaves the window where it was: nothing is
-    /// forgotten early.
+    /// forgotten early. One that steps back by more than the window takes the window along, so
+    /// that what is in it leaves after as long as ever, and not only when the clock has come to
+    /// where it was before.
     fn roll(&mut self, now: Timestamp) {
         let second = now.ms().div_euclid(BUCKET_MS);
         if second <= self.newest {
+            if second < self.newest - BUCKETS as i64 {
+                let back = Self::slot(self.newest - second);
+                self.buckets.rotate_left(back);
+                self.newest = second;
+            }
             return;
         }
         if self.newest == i64::MIN || second - self.newest > BUCKETS as i64 {
@@ -147,6 +154,22 @@ mod tests {
         window.add(5, at(100_000));
         assert_eq!(window.count(at(10_000)), 5);
         assert_eq!(window.count(at(100_000 + 62_000)), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_put_right_does_not_hold_calls_back_for_as_long_as_it_was_wrong() {
+        for wrong_by in [61, 62, 100, 3_600, 86_399, 10 * 365 * 86_400] {
+            let mut window = SlidingWindow::default();
+            let before = 1_000_000 + wrong_by * 1_000;
+            window.add(3, at(before));
+            window.add(4, at(before + 20_000));
+            let now = 1_000_000 + 20_000;
+            assert_eq!(window.count(at(now)), 7, "nothing is forgotten early, {wrong_by}");
+            assert_eq!(window.count(at(now + 40_999)), 7, "{wrong_by}");
+            assert_eq!(window.count(at(now + 41_000)), 4, "{wrong_by}");
+            assert_eq!(window.fits_at(7, 7, at(now + 41_000)), Some(at(now + 61_000)));
+            assert_eq!(window.count(at(now + 61_000)), 0, "{wrong_by}");
+        }
     }
 
     proptest! {
