@@ -53,6 +53,8 @@ struct Countable<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     output_config: Option<&'a RawValue>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    output_format: Option<&'a RawValue>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     cache_control: Option<&'a RawValue>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     speed: Option<&'a RawValue>,
@@ -184,6 +186,15 @@ mod tests {
             r#""tools":[{"name":"t","input_schema":{"type":"object"}}]}"#
         );
         assert_eq!(std::str::from_utf8(&sent).unwrap(), expected);
+    }
+
+    #[test]
+    fn whatever_adds_to_the_prompt_is_counted() {
+        for field in ["output_format", "output_config", "thinking", "tool_choice"] {
+            let body = format!(r#"{{"model":"m","messages":[],"{field}":{{"a":1}}}}"#);
+            let sent = countable(body.as_bytes()).unwrap();
+            assert_eq!(std::str::from_utf8(&sent).unwrap(), body);
+        }
     }
 
     #[test]
