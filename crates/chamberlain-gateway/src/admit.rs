@@ -22,7 +22,7 @@ use http::HeaderMap;
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::bound::{Bounded, Pass, tighten};
+use crate::bound::{Bounded, Pass, terms, tighten};
 use crate::decide::{Decided, Destination};
 use crate::gateway::Inner;
 use crate::headers;
@@ -83,6 +83,7 @@ impl Inner {
     /// Asks until the call is admitted, refused, or has waited long enough.
     pub(crate) async fn admit(self: &Arc<Self>, mut bounded: Bounded) -> Result<Admitted, Refusal> {
         self.hold_back(&bounded.decided).await?;
+        self.renew_terms(&mut bounded)?;
         // Whoever has just come does not overtake those of the same key who wait.
         let has_line = self.hall.lock().lines.contains_key(&bounded.decided.call.key.id);
         let told = if has_line { None } else { Some(self.ask_with_count(&mut bounded).await) };
@@ -116,7 +117,7 @@ impl Inner {
             // Listening begins before asking, so nothing that is let go in between is missed.
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            self.is_still_welcome(&bounded.decided.call)?;
+            self.renew_terms(bounded)?;
             let in_time = Instant::now() < deadline;
             let wait = match self.ask_again(bounded, in_time).await {
                 Answer::Admitted(pending) => return Ok(pending),
@@ -132,6 +133,15 @@ impl Inner {
                 () = sleep_until(until) => {}
             }
         }
+    }
+
+    /// Takes up budgets and limits that were changed while the call waited, unless it was stopped.
+    /// It stays bounded and priced by the prices it came in with.
+    fn renew_terms(&self, bounded: &mut Bounded) -> Result<(), Refusal> {
+        if let Some(fresh) = self.look_again(&bounded.decided.call)? {
+            bounded.pass.terms = terms(&fresh);
+        }
+        Ok(())
     }
 
     /// Asks; counts the prompt first only while there is time for it.

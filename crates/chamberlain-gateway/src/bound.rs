@@ -89,7 +89,18 @@ fn context(call: &Call, counted_prompt: Option<u64>) -> BoundContext {
 }
 
 /// Who pays and whose limits count, widest first.
-fn terms(call: &Call) -> Vec<Terms> {
+///
+/// A test-mode key costs nothing real, so what it plays with is its own: it can run into its own
+/// budgets and limits, and never uses up what others need for calls that do cost something.
+pub(crate) fn terms(call: &Call) -> Vec<Terms> {
+    let own = Terms {
+        scope: Scope::VirtualKey(call.key.id.clone()),
+        budgets: call.key.budgets,
+        limits: call.key.limits,
+    };
+    if call.key.test_mode {
+        return vec![own];
+    }
     vec![
         Terms {
             scope: Scope::Organization,
@@ -101,10 +112,6 @@ fn terms(call: &Call) -> Vec<Terms> {
             budgets: call.environment.budgets,
             limits: call.environment.limits,
         },
-        Terms {
-            scope: Scope::VirtualKey(call.key.id.clone()),
-            budgets: call.key.budgets,
-            limits: call.key.limits,
-        },
+        own,
     ]
 }

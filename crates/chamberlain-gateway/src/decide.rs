@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use chamberlain_core::admission::key::KeyState;
+use chamberlain_core::admission::key::{KeyState, VirtualKey};
 use chamberlain_core::admission::policy::{self, Holder, Policy, Question, Warning};
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::snapshot::Pause;
+use chamberlain_core::time::Timestamp;
 use http::HeaderMap;
 use http::request::Parts;
 use http::{HeaderValue, header::HeaderName};
@@ -52,10 +53,12 @@ pub(crate) struct Decided {
 }
 
 impl Inner {
-    /// Asks pauses, then the environment's policy, then the key's.
+    /// Asks pauses, then the environment's policy, then the key's, as they are now: a body may
+    /// have taken ten minutes to come in, and a key that was stopped since then has no say.
     pub(crate) fn decide(&self, inspected: Inspected) -> Result<Decided, Stop> {
         let Inspected { call, head, route, content, request, caller } = inspected;
-        pauses(&call)?;
+        let call = self.look_again(&call)?.unwrap_or(call);
+        pauses(&call, call.at)?;
         let operation = operation(&call, &caller)?;
         let warnings = match &request {
             Some(request) => policies(&call, request, &caller, operation.as_deref())?,
@@ -74,19 +77,24 @@ impl Inner {
         Ok(Decided { call, head, content, request, subject, destination, warnings })
     }
 
-    /// Looks again, for a call that has waited: what was stopped in the meantime stays here.
-    pub(crate) fn is_still_welcome(&self, call: &Call) -> Result<(), Refusal> {
-        let snapshot = self.snapshot.load_full();
+    /// Looks again, for a call that has taken its time: what was stopped in the meantime stays
+    /// here. Gives the call by what is in force now; `None` when nothing was changed.
+    pub(crate) fn look_again(&self, call: &Call) -> Result<Option<Call>, Refusal> {
+        let (snapshot, now) = (self.snapshot.load_full(), self.now());
         if snapshot.generation == call.snapshot.generation {
-            return Ok(());
+            expiry(&call.key, now)?;
+            return Ok(None);
         }
         let key = snapshot.virtual_keys.get(&call.key.id).ok_or(Refusal::UnknownKey)?.clone();
         if key.state != KeyState::Active {
             return Err(Refusal::KeyStopped(key.state));
         }
-        let environment = snapshot.environments.get(&call.environment.name);
+        expiry(&key, now)?;
+        let environment = snapshot.environments.get(&key.environment);
         let environment = environment.unwrap_or(&call.environment).clone();
-        pauses(&Call { at: self.now(), snapshot, key, environment, ..call.clone() })
+        let fresh = Call { snapshot, key, environment, ..call.clone() };
+        pauses(&fresh, now)?;
+        Ok(Some(fresh))
     }
 
     /// A test-mode key never leaves the house; and no real key is ever shown to the mock.
@@ -106,8 +114,15 @@ impl Inner {
     }
 }
 
-fn pauses(call: &Call) -> Result<(), Refusal> {
-    let holds = |pause: &Option<Pause>| pause.clone().filter(|pause| pause.holds(call.at));
+fn expiry(key: &VirtualKey, now: Timestamp) -> Result<(), Refusal> {
+    match key.expires_at.filter(|expiry| *expiry <= now) {
+        Some(at) => Err(Refusal::KeyExpired { at }),
+        None => Ok(()),
+    }
+}
+
+fn pauses(call: &Call, now: Timestamp) -> Result<(), Refusal> {
+    let holds = |pause: &Option<Pause>| pause.clone().filter(|pause| pause.holds(now));
     let (scope, pause) = if let Some(pause) = holds(&call.snapshot.organization.pause) {
         (Scope::Organization, pause)
     } else if let Some(pause) = holds(&call.environment.pause) {

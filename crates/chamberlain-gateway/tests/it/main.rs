@@ -8,6 +8,7 @@ mod journal;
 mod upstream;
 mod world;
 
+mod changing;
 mod leaving;
 mod money;
 mod outcomes;
