@@ -1,6 +1,7 @@
 //! The documents speak of what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use super::repository::{code_spans, files_ending, none, read, root, rows};
 
@@ -133,4 +134,48 @@ fn every_source_file_that_is_named_exists() {
         missing.extend(gone.map(|path| format!("{document}: {path}")));
     }
     none(missing, "files that documents name and nobody made");
+}
+
+/// What is marked as code in the documents, but for lines that speak of what is not yet built.
+fn spoken_of() -> BTreeSet<String> {
+    let texts: Vec<String> = files_ending(".md").iter().map(|document| read(document)).collect();
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let built = lines.filter(|line| !line.contains(NOT_BUILT));
+    built.flat_map(code_spans).map(str::to_owned).collect()
+}
+
+/// Whether the binary takes these words.
+fn succeeds(words: &[&str]) -> bool {
+    let mut binary = Command::new(env!("CARGO_BIN_EXE_chamberlain"));
+    binary.args(words).env_clear().output().is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn every_command_that_is_named_exists() {
+    let is_word = |word: &&str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let spans = spoken_of();
+    let commands: BTreeSet<Vec<&str>> = spans
+        .iter()
+        .filter_map(|span| span.strip_prefix("chamberlain "))
+        .map(|words| words.split(' ').take_while(is_word).take_while(|w| !w.starts_with('-')))
+        .map(Iterator::collect)
+        .collect();
+    let help = |words: &[&str]| succeeds(&[&["help"], words].concat());
+    let unknown = commands.iter().filter(|words| !help(words)).map(|words| words.join(" "));
+    none(unknown.collect(), "commands that documents name and the binary does not know");
+}
+
+#[test]
+fn every_setting_that_is_named_exists() {
+    let tables =
+        ["server.", "queue.", "upstream.", "retry.", "breaker.", "retention.", "checkpoint."];
+    let spans = spoken_of();
+    let named = spans.iter().filter(|span| {
+        let is_key = |b: u8| b.is_ascii_lowercase() || matches!(b, b'_' | b'.');
+        tables.iter().any(|table| span.starts_with(table))
+            && span.bytes().all(is_key)
+            && !span.ends_with(".rs")
+    });
+    let unknown = named.filter(|key| !succeeds(&["config", "explain", key])).cloned();
+    none(unknown.collect(), "settings that documents name and the binary does not know");
 }
