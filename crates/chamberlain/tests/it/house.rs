@@ -170,31 +170,44 @@ pub(crate) struct Answer {
 
 /// One HTTP request, by hand.
 pub(crate) fn http(base: &str, head: &str, body: &str) -> Answer {
+    try_http(base, head, body).unwrap()
+}
+
+fn try_http(base: &str, head: &str, body: &str) -> std::io::Result<Answer> {
     let address = base.strip_prefix("http://").unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let length = body.len();
+    let (first, headers) = head.split_once('\n').unwrap_or((head, ""));
+    let headers: String = headers.lines().map(|line| format!("{line}\r\n")).collect();
     let request = format!(
-        "{} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{}\r\n{body}",
-        head.lines().next().unwrap(),
-        head.lines().skip(1).map(|line| format!("{line}\r\n")).collect::<String>(),
+        "{first} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-length: {length}\r\n{headers}\r\n{body}"
     );
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    stream.read_to_string(&mut answer)?;
+    let cut = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(cut)?;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, body: body.to_owned() }
+    Ok(Answer { status, body: body.to_owned() })
 }
 
 /// A small message to the cheapest model.
 pub(crate) fn message(base: &str, key: &str) -> Answer {
-    http(
-        base,
-        &format!(
-            "POST /v1/messages\nx-api-key: {key}\nanthropic-version: 2023-06-01\n\
-             content-type: application/json"
-        ),
-        r#"{"model":"claude-haiku-5-5","max_tokens":64,"messages":[{"role":"user","content":"Hi"}]}"#,
-    )
+    try_message(base, key, "Hi").unwrap()
+}
+
+/// A small message that says `text`; the connection may break.
+pub(crate) fn try_message(base: &str, key: &str, text: &str) -> std::io::Result<Answer> {
+    let head = format!(
+        "POST /v1/messages\nx-api-key: {key}\nanthropic-version: 2023-06-01\n\
+         content-type: application/json"
+    );
+    let body = serde_json::json!({
+        "model": "claude-haiku-5-5",
+        "max_tokens": 64,
+        "messages": [{ "role": "user", "content": text }],
+    });
+    try_http(base, &head, &body.to_string())
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::house::{Ended, Place, Server, http, message};
+use crate::house::{Answer, Ended, Place, Server, http, message, try_message};
 
 /// Waits for something that another process does.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
@@ -136,6 +136,47 @@ fn it_ends_when_asked_and_starts_again_where_it_was() {
     let gateway = server.text("gateway");
     assert_eq!(message(&gateway, &key).status, 200, "the first key still works");
     assert_eq!(message(&gateway, made["key"].as_str().unwrap()).status, 200);
+}
+
+/// Starts a call that asks the mock for `scenario`, and waits until it is in flight.
+fn in_flight(
+    place: &Place,
+    server: &Server,
+    scenario: &str,
+) -> std::thread::JoinHandle<std::io::Result<Answer>> {
+    let (gateway, key) = (server.text("gateway"), server.text("virtual_key"));
+    let text = format!("[[mock: {scenario}]]");
+    let call = std::thread::spawn(move || try_message(&gateway, &key, &text));
+    until("the call", || place.run("status --json").json()["running"]["in_flight"] == 1);
+    call
+}
+
+#[test]
+fn a_call_in_flight_is_answered_before_the_end() {
+    let place = Place::new();
+    let server = place.up();
+    let call = in_flight(&place, &server, "slow_headers ms=1500");
+    let (status, log) = server.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(call.join().unwrap().unwrap().status, 200);
+    let calls = place.run("calls --json").json();
+    assert_eq!(calls["calls"][0]["outcome"], "completed");
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_the_call_stays_charged() {
+    let place = Place::new();
+    let server = place.up();
+    let call = in_flight(&place, &server, "hang");
+    server.signal(Signal::TERM);
+    until("the drain", || http(&server.text("console"), "GET /readyz", "").status == 503);
+    let (status, _) = server.stop();
+    assert_eq!(status.code(), Some(130));
+    assert!(call.join().unwrap().is_err(), "a hanging call was answered");
+    let calls = place.run("calls --json").json();
+    let call = &calls["calls"][0];
+    assert_eq!(call["certainty"], "unsettled");
+    assert_eq!(call["cost"], call["reserved"], "a crash refunds nothing");
 }
 
 #[test]
