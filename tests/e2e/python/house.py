@@ -140,6 +140,6 @@ class House(Process):
     def until_idle(self, seconds: float = 30) -> None:
         """Waits until no call is in flight."""
         deadline = time.monotonic() + seconds
-        while self.json("status")["calls_in_flight"]:
+        while self.json("status")["running"]["in_flight"]:
             assert time.monotonic() < deadline, "calls are still in flight"
             time.sleep(0.02)
