@@ -16,11 +16,11 @@ def cost_of(charge: dict) -> Decimal:
     rates = [Decimal(rate) for rate in PRICES[charge["model"]]]
     prompt = sum(
         charge.get(name, 0)
-        for name in ("input_tokens", "cache_write_5m", "cache_write_1h", "cache_read")
+        for name in ("input", "cache_write_5m", "cache_write_1h", "cache_read")
     )
     if charge["model"] == "claude-haiku-5-5" and prompt > 100_000:
         rates = [rate * 5 for rate in rates]
-    names = ("input_tokens", "output_tokens", "cache_write_5m", "cache_write_1h", "cache_read")
+    names = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
     return sum(Decimal(charge.get(name, 0)) * rate for name, rate in zip(names, rates)) / 1_000_000
 
 
