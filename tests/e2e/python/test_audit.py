@@ -73,12 +73,12 @@ def test_stored_bytes_are_what_was_hashed(own_house):
     some_calls(own_house)
     own_house.stop()
     with sqlite3.connect(next(own_house.data.glob("*.db"))) as store:
-        rows = store.execute("SELECT seq, body, leaf_hash FROM audit ORDER BY seq").fetchall()
+        rows = store.execute("SELECT seq, bytes, leaf FROM audit ORDER BY seq").fetchall()
     kinds = set()
     for _, body, digest in rows:
         assert leaf(body) == digest
         kinds.add(json.loads(body)["kind"])
-    assert {"call.intent", "call.settled", "virtual.create"} <= kinds
+    assert {"call.intent", "call.settled", "virtual_key.created"} <= kinds
     assert b"a prompt nobody keeps" not in b"".join(body for _, body, _ in rows)
 
 
@@ -87,8 +87,8 @@ def test_an_edit_is_found_and_located(own_house):
     own_house.stop()
     path = next(own_house.data.glob("*.db"))
     with sqlite3.connect(path) as store:
-        body = store.execute("SELECT body FROM audit WHERE seq = 3").fetchone()[0]
-        store.execute("UPDATE audit SET body = ? WHERE seq = 3", (body.replace(b"a", b"b", 1),))
+        body = store.execute("SELECT bytes FROM audit WHERE seq = 3").fetchone()[0]
+        store.execute("UPDATE audit SET bytes = ? WHERE seq = 3", (body.replace(b"a", b"b", 1),))
     found = own_house.json("audit", "verify", ok=(3,))
     assert not found["ok"]
     assert found["problems"][0]["seq"] == 3

@@ -64,7 +64,7 @@ BODIES = {
         "more than once",
     ),
     "deep nesting": (
-        b'{"model":"claude-haiku-5-5","max_tokens":9,"messages":' + b"[" * 500 + b"]" * 500 + b"}",
+        packed()[:-1] + b',"x":' + b"[" * 500 + b"]" * 500 + b"}",
         "deeper than",
     ),
     "not JSON": (b"{model: 1}", "not valid JSON"),

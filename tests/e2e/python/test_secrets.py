@@ -26,7 +26,7 @@ def everything_written(folder: Path) -> dict[str, bytes]:
 
 def test_the_upstream_key_is_only_ever_sent_upstream(tmp_path, own_mock):
     key = real_looking_key()
-    house = House(tmp_path, upstream=own_mock.url, key=key, CHAMBERLAIN_LOG="trace", RUST_BACKTRACE="1")
+    house = House(tmp_path, upstream=own_mock.url, key=key, CHAMBERLAIN_LOG="debug", RUST_BACKTRACE="1")
     virtual = house.virtual_key("planted")["key"]
     said: dict[str, bytes] = {"ready": json.dumps(house.ready).encode()}
     headers = {"x-api-key": virtual, "anthropic-version": "2023-06-01"}
