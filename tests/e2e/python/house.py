@@ -127,9 +127,7 @@ class House(Process):
                 flags.append(f"--{flag.replace('_', '-')}")
             else:
                 flags += [f"--{flag.replace('_', '-')}", str(value)]
-        return self.json(
-            "virtual", "create", "--name", name, "--environment", environment, *flags
-        )
+        return self.json("virtual", "create", "--name", name, "--environment", environment, *flags)
 
     def budgets(self) -> list[dict]:
         return self.json("budget", "list")["budgets"]

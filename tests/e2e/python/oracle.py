@@ -15,8 +15,7 @@ def cost_of(charge: dict) -> Decimal:
     """One entry of the mock's bill: tokens of one model."""
     rates = [Decimal(rate) for rate in PRICES[charge["model"]]]
     prompt = sum(
-        charge.get(name, 0)
-        for name in ("input", "cache_write_5m", "cache_write_1h", "cache_read")
+        charge.get(name, 0) for name in ("input", "cache_write_5m", "cache_write_1h", "cache_read")
     )
     if charge["model"] == "claude-haiku-5-5" and prompt > 100_000:
         rates = [rate * 5 for rate in rates]
@@ -27,6 +26,11 @@ def cost_of(charge: dict) -> Decimal:
 def billed(entries: list[dict]) -> Decimal:
     """What the mock says all these requests are billed."""
     return sum(
-        (cost_of(charge) for entry in entries if entry["billed"] for charge in entry["billed"]["charges"]),
+        (
+            cost_of(charge)
+            for entry in entries
+            if entry["billed"]
+            for charge in entry["billed"]["charges"]
+        ),
         Decimal(0),
     )

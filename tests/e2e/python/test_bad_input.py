@@ -222,7 +222,17 @@ def test_a_model_that_is_not_allowed(house, nothing_forwarded):
     refused(answer, 403, "permission_error", "claude-sonnet-5-5")
     for fields in (
         {"fallbacks": [{"model": "claude-opus-5-5"}]},
-        {"tools": [{"type": "advisor_20260301", "name": "a", "model": "claude-opus-5-5", "max_uses": 1, "max_tokens": 10}]},
+        {
+            "tools": [
+                {
+                    "type": "advisor_20260301",
+                    "name": "a",
+                    "model": "claude-opus-5-5",
+                    "max_uses": 1,
+                    "max_tokens": 10,
+                }
+            ]
+        },
     ):
         answer = post(house, made["key"], packed(model="claude-haiku-5-5", **fields))
         assert answer.status_code == 403, answer.text

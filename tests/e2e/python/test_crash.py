@@ -25,7 +25,8 @@ class Load:
     def __init__(self, gateway: str, key: str, clients: int = 12):
         self.over = threading.Event()
         self.threads = [
-            threading.Thread(target=self.work, args=(gateway, key, index)) for index in range(clients)
+            threading.Thread(target=self.work, args=(gateway, key, index))
+            for index in range(clients)
         ]
         for thread in self.threads:
             thread.start()
@@ -37,7 +38,10 @@ class Load:
             try:
                 with httpx.Client(base_url=gateway, timeout=5) as client:
                     while not self.over.is_set():
-                        if client.post("/v1/messages", json=request, headers=headers).status_code == 429:
+                        if (
+                            client.post("/v1/messages", json=request, headers=headers).status_code
+                            == 429
+                        ):
                             time.sleep(0.01)
             except httpx.HTTPError:
                 time.sleep(0.005)

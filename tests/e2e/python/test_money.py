@@ -83,7 +83,11 @@ def test_a_thousand_clients_on_a_budget_for_a_hundred_calls(own_house, own_mock)
     def sample():
         while not done.is_set():
             budget = line(own_house, "crowd")
-            samples.append(Decimal(budget["settled"]) + Decimal(budget["unsettled"]) + Decimal(budget["reserved"]))
+            samples.append(
+                Decimal(budget["settled"])
+                + Decimal(budget["unsettled"])
+                + Decimal(budget["reserved"])
+            )
 
     sampler = threading.Thread(target=sample)
     sampler.start()
@@ -98,7 +102,9 @@ def test_a_thousand_clients_on_a_budget_for_a_hundred_calls(own_house, own_mock)
 
     statuses = [int(answer.split(b" ", 2)[1]) for answer in answers]
     assert set(statuses) == {200, 429}
-    head, _, content = next(answer for answer in answers if b" 429 " in answer[:20]).partition(b"\r\n\r\n")
+    head, _, content = next(answer for answer in answers if b" 429 " in answer[:20]).partition(
+        b"\r\n\r\n"
+    )
     assert json.loads(content)["error"]["type"] == "billing_error"
     assert b"x-should-retry: false" in head and b"retry-after" not in head
     assert statuses.count(200) == 100
@@ -179,7 +185,9 @@ def test_a_refusal_says_what_would_fit(own_house):
         refused = client.post("/v1/messages", json=request, headers=headers(key))
         assert refused.status_code == 429
         message = refused.json()["error"]["message"]
-        fits = int(next(word.strip(".,)") for word in message.split() if word.strip(".,)").isdigit()))
+        fits = int(
+            next(word.strip(".,)") for word in message.split() if word.strip(".,)").isdigit())
+        )
         request["max_tokens"] = fits
         assert client.post("/v1/messages", json=request, headers=headers(key)).status_code == 200
 
@@ -225,7 +233,9 @@ def test_pause_freeze_and_resume_take_effect_at_once(own_house):
 
 
 def test_the_21st_request_in_a_minute_is_held_or_refused(own_house):
-    key = own_house.json("virtual", "create", "--name", "plain", "--environment", "production")["key"]
+    key = own_house.json("virtual", "create", "--name", "plain", "--environment", "production")[
+        "key"
+    ]
     with httpx.Client(base_url=own_house.gateway, timeout=30) as client:
         answers = [
             client.post("/v1/messages", json=body(), headers=headers(key)) for _ in range(21)

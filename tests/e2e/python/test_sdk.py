@@ -165,9 +165,7 @@ def test_a_broken_stream_is_not_taken_for_a_whole_one(client):
 
 
 def test_a_clients_timeout_is_its_own(house, key):
-    client = anthropic.Anthropic(
-        api_key=key, base_url=house.gateway, max_retries=0, timeout=0.5
-    )
+    client = anthropic.Anthropic(api_key=key, base_url=house.gateway, max_retries=0, timeout=0.5)
     with pytest.raises(anthropic.APITimeoutError):
         client.messages.create(**ask("[[mock: slow_headers ms=3000]]"))
 

@@ -13,7 +13,12 @@ def forms(key: str) -> list[bytes]:
     """The key as it is, and as it might be hidden by accident."""
     raw = key.encode()
     middle = raw[20:60]
-    return [raw, middle, raw.hex().encode(), *(base64.b64encode(b"x" * pad + raw)[8:90] for pad in range(3))]
+    return [
+        raw,
+        middle,
+        raw.hex().encode(),
+        *(base64.b64encode(b"x" * pad + raw)[8:90] for pad in range(3)),
+    ]
 
 
 def find(key: str, places: dict[str, bytes]) -> list[str]:
@@ -26,15 +31,29 @@ def everything_written(folder: Path) -> dict[str, bytes]:
 
 def test_the_upstream_key_is_only_ever_sent_upstream(tmp_path, own_mock):
     key = real_looking_key()
-    house = House(tmp_path, upstream=own_mock.url, key=key, CHAMBERLAIN_LOG="debug", RUST_BACKTRACE="1")
+    house = House(
+        tmp_path, upstream=own_mock.url, key=key, CHAMBERLAIN_LOG="debug", RUST_BACKTRACE="1"
+    )
     virtual = house.virtual_key("planted")["key"]
     said: dict[str, bytes] = {"ready": json.dumps(house.ready).encode()}
     headers = {"x-api-key": virtual, "anthropic-version": "2023-06-01"}
-    prompts = ["Hi", "[[mock: revoked]]", "[[mock: status=500]]", "[[mock: reset]]", "[[mock: cut after=1]]", "[[mock: overloaded should_retry=false]]"]
+    prompts = [
+        "Hi",
+        "[[mock: revoked]]",
+        "[[mock: status=500]]",
+        "[[mock: reset]]",
+        "[[mock: cut after=1]]",
+        "[[mock: overloaded should_retry=false]]",
+    ]
     with httpx.Client(base_url=house.gateway, timeout=60) as client:
         for stream in (False, True):
             for prompt in prompts:
-                request = {"model": "claude-haiku-5-5", "max_tokens": 20, "stream": stream, "messages": [{"role": "user", "content": prompt}]}
+                request = {
+                    "model": "claude-haiku-5-5",
+                    "max_tokens": 20,
+                    "stream": stream,
+                    "messages": [{"role": "user", "content": prompt}],
+                }
                 try:
                     answer = client.post("/v1/messages", json=request, headers=headers)
                     said[f"{prompt} {stream}"] = repr(answer.headers).encode() + answer.content
@@ -45,8 +64,16 @@ def test_the_upstream_key_is_only_ever_sent_upstream(tmp_path, own_mock):
         assert answer.status_code == 401
         said["offered"] = repr(answer.headers).encode() + answer.content
     for command in (
-        ["key", "list"], ["virtual", "list"], ["budget", "list"], ["calls"], ["status"],
-        ["doctor"], ["audit", "export"], ["config", "explain"], ["cost", "today"], ["prices"],
+        ["key", "list"],
+        ["virtual", "list"],
+        ["budget", "list"],
+        ["calls"],
+        ["status"],
+        ["doctor"],
+        ["audit", "export"],
+        ["config", "explain"],
+        ["cost", "today"],
+        ["prices"],
     ):
         for form in ([], ["--json"]):
             said[" ".join(command + form)] = house.run(*command, *form, ok=(0, 3)).encode()
@@ -54,6 +81,7 @@ def test_the_upstream_key_is_only_ever_sent_upstream(tmp_path, own_mock):
     said["arguments"] = (process / "cmdline").read_bytes()
     # The key reached upstream as the one credential: the mock keeps a digest of what came.
     import hashlib
+
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     posts = [entry for entry in own_mock.journal() if entry["path"] == "/v1/messages"]
     assert posts
@@ -64,14 +92,27 @@ def test_the_upstream_key_is_only_ever_sent_upstream(tmp_path, own_mock):
     house.kill()
     assert find(key, everything_written(tmp_path)) == [], "left behind by a crash"
     again = House(tmp_path, upstream=own_mock.url)
-    assert httpx.post(again.gateway + "/v1/messages", json={"model": "claude-haiku-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}, headers=headers).status_code == 200, "the sealed key opens again"
+    assert (
+        httpx.post(
+            again.gateway + "/v1/messages",
+            json={
+                "model": "claude-haiku-5-5",
+                "max_tokens": 5,
+                "messages": [{"role": "user", "content": "Hi"}],
+            },
+            headers=headers,
+        ).status_code
+        == 200
+    ), "the sealed key opens again"
     assert again.stop() == 0
     assert find(key, everything_written(tmp_path)) == []
 
 
 def test_a_key_is_added_from_standard_input_and_never_shown(own_house):
     key = real_looking_key()
-    shown = own_house.run("key", "add", "--name", "extra", "--environment", "staging", stdin=key + "\n")
+    shown = own_house.run(
+        "key", "add", "--name", "extra", "--environment", "staging", stdin=key + "\n"
+    )
     shown += own_house.run("key", "list") + own_house.run("key", "show", "extra", "--json")
     assert key not in shown and key[20:60] not in shown
 
@@ -80,7 +121,9 @@ def test_keys_of_the_wrong_kind_are_refused_with_the_reason(own_house):
     admin = "sk-ant-admin01-" + "x" * 93 + "AA"
     done = subprocess.run(
         [__import__("house").BINARY, "key", "add", "--name", "wrong"],
-        input=admin, capture_output=True, text=True,
+        input=admin,
+        capture_output=True,
+        text=True,
         env=clean_environment(CHAMBERLAIN_DATA=str(own_house.data)),
     )
     assert done.returncode != 0 and "admin" in done.stderr.lower() and admin not in done.stderr
