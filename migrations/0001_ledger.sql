@@ -74,7 +74,7 @@ CREATE INDEX calls_by_time ON calls (at);
 CREATE INDEX calls_by_key ON calls (virtual_key, at);
 CREATE INDEX calls_open ON calls (seq) WHERE closed_seq IS NULL;
 CREATE UNIQUE INDEX calls_by_closing ON calls (closed_seq) WHERE closed_seq IS NOT NULL;
-CREATE INDEX calls_unsettled ON calls (seq) WHERE certainty = 'unsettled';
+CREATE INDEX calls_unsettled ON calls (at) WHERE certainty = 'unsettled';
 
 -- The audit log. `bytes` is the record as it was hashed; the other columns only help to find it.
 CREATE TABLE audit (

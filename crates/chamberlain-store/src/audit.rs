@@ -8,7 +8,8 @@ use chamberlain_core::audit::merkle::{Hash, Node, node_hash};
 use chamberlain_core::audit::proof::{self, ProofError};
 use chamberlain_core::audit::verify;
 use chamberlain_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Rows, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Rows, params, params_from_iter};
 
 use crate::fault::StoreFault;
 use crate::store::Store;
@@ -112,29 +113,12 @@ impl Store {
         filter: &AuditFilter,
         each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreFault> {
-        let family = filter.kind.as_deref().and_then(|kind| kind.strip_suffix('.'));
-        let kind = filter.kind.as_deref().filter(|_| family.is_none());
-        // A family of kinds is a range of texts: the character after the dot is the slash.
-        let (low, high) = family.map(|name| (format!("{name}."), format!("{name}/"))).unzip();
+        let (conditions, values) = filter.conditions();
         self.read(|connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT seq, at, kind, subject, bytes, leaf FROM audit
-                 WHERE seq >= ?1 AND seq < ?2 AND at >= ?3 AND at < ?4
-                   AND (?5 IS NULL OR kind = ?5) AND (?6 IS NULL OR kind >= ?6)
-                   AND (?7 IS NULL OR kind < ?7) AND (?8 IS NULL OR subject = ?8)
-                 ORDER BY seq",
-            )?;
-            let rows = query.query(params![
-                filter.from,
-                filter.to.map_or(i64::MAX, count_column),
-                filter.since.map_or(i64::MIN, Timestamp::ms),
-                filter.until.map_or(i64::MAX, Timestamp::ms),
-                kind,
-                low,
-                high,
-                filter.subject,
-            ])?;
-            hand_out(rows, each)
+            let mut query = connection.prepare(&format!(
+                "SELECT seq, at, kind, subject, bytes, leaf FROM audit {conditions} ORDER BY seq"
+            ))?;
+            hand_out(query.query(params_from_iter(values))?, each)
         })
     }
 
@@ -241,6 +225,47 @@ impl Store {
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
+    }
+}
+
+impl AuditFilter {
+    fn conditions(&self) -> (String, Vec<Value>) {
+        let (mut sql, mut values) = (String::from("WHERE true"), Vec::new());
+        let mut add = |condition: &str, value: Option<Value>| {
+            values.extend(value);
+            sql.push_str(" AND ");
+            sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
+        };
+        if self.from > 0 {
+            add("seq >= ?", Some(Value::Integer(count_column(self.from))));
+        }
+        if let Some(to) = self.to {
+            add("seq < ?", Some(Value::Integer(count_column(to))));
+        }
+        if let Some(since) = self.since {
+            add("at >= ?", Some(Value::Integer(since.ms())));
+        }
+        if let Some(until) = self.until {
+            add("at < ?", Some(Value::Integer(until.ms())));
+        }
+        if let Some(kind) = &self.kind {
+            match kind.strip_suffix('.') {
+                None => add("kind = ?", Some(Value::Text(kind.clone()))),
+                // A family of kinds is a range of texts: the character after the dot is the slash.
+                Some(family) => {
+                    add("kind >= ?", Some(Value::Text(kind.clone())));
+                    add("kind < ?", Some(Value::Text(format!("{family}/"))));
+                }
+            }
+            if !kind.starts_with("call.") {
+                // All of these have one; said so, the index of such records applies.
+                add("subject IS NOT NULL", None);
+            }
+        }
+        if let Some(subject) = &self.subject {
+            add("subject = ?", Some(Value::Text(subject.clone())));
+        }
+        (sql, values)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use chamberlain_core::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId};
 use chamberlain_core::ledger::account::AccountId;
@@ -92,10 +93,10 @@ pub struct CallEnd {
 /// In which order calls are listed.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub enum CallOrder {
-    /// The newest intent first; [`CallFilter::after`] goes on with older ones.
+    /// The last admitted first; [`CallFilter::after`] goes on with earlier ones.
     #[default]
     NewestFirst,
-    /// The oldest intent first; [`CallFilter::after`] goes on with newer ones.
+    /// The first admitted first; [`CallFilter::after`] goes on with later ones.
     OldestFirst,
     /// In the order of closing, open calls left out; [`CallFilter::after`] is a closing record.
     Closing,
@@ -182,13 +183,35 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub fn calls(&self, filter: &CallFilter) -> Result<Vec<CallRow>, StoreFault> {
+        let mut calls = Vec::new();
+        self.calls_each(filter, |call| {
+            calls.push(call);
+            ControlFlow::Continue(())
+        })?;
+        Ok(calls)
+    }
+
+    /// Hands the calls that match to `each` until it breaks off. Memory does not grow with them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn calls_each(
+        &self,
+        filter: &CallFilter,
+        mut each: impl FnMut(CallRow) -> ControlFlow<()>,
+    ) -> Result<(), StoreFault> {
         self.read(|connection| {
             let (mut sql, mut values) = (format!("SELECT {COLUMNS} FROM calls"), Vec::new());
             filter.write_where(&mut sql, &mut values)?;
             filter.write_order(&mut sql, &mut values);
             let mut query = connection.prepare(&sql)?;
-            let rows = query.query_map(params_from_iter(values), call)?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let mut rows = query.query(params_from_iter(values))?;
+            while let Some(row) = rows.next()? {
+                if each(call(row)?).is_break() {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -230,39 +253,40 @@ fn read_sum(row: &Row<'_>, first: usize) -> rusqlite::Result<CallSum> {
 impl CallFilter {
     fn write_where(&self, sql: &mut String, values: &mut Vec<Value>) -> Result<(), StoreFault> {
         let mut joint = " WHERE ";
+        // The question mark of a condition is given its number.
         let mut add = |condition: &str, value: Option<Value>| {
             sql.push_str(joint);
             joint = " AND ";
-            sql.push_str(condition);
-            if let Some(value) = value {
-                values.push(value);
-                let _ = write!(sql, "?{}", values.len());
-            }
+            values.extend(value);
+            sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
         };
         let text = |text: &str| Some(Value::Text(text.to_owned()));
         if let Some(since) = self.since {
-            add("at >= ", Some(Value::Integer(since.ms())));
+            add("at >= ?", Some(Value::Integer(since.ms())));
         }
         if let Some(until) = self.until {
-            add("at < ", Some(Value::Integer(until.ms())));
+            add("at < ?", Some(Value::Integer(until.ms())));
         }
         if let Some(key) = &self.virtual_key {
-            add("virtual_key = ", text(key.as_str()));
+            add("virtual_key = ?", text(key.as_str()));
         }
         if let Some(environment) = &self.environment {
-            add("environment = ", text(environment.as_str()));
+            add("environment = ?", text(environment.as_str()));
         }
         if let Some(model) = &self.model {
-            add("ifnull(served_model, model) = ", text(model));
+            add("ifnull(served_model, model) = ?", text(model));
         }
         if let Some(operation) = &self.operation {
-            add("operation = ", text(operation));
+            add("operation = ?", text(operation));
         }
         if let Some(outcome) = self.outcome {
-            add("outcome = ", text(word(outcome)));
+            add("outcome = ?", text(word(outcome)));
         }
-        if let Some(certainty) = self.certainty {
-            add("certainty = ", text(word(certainty)));
+        match self.certainty {
+            // As a literal, so that the index of such calls applies.
+            Some(Certainty::Unsettled) => add("certainty = 'unsettled'", None),
+            Some(certainty) => add("certainty = ?", text(word(certainty))),
+            None => {}
         }
         match self.open {
             Some(true) => add("closed_seq IS NULL", None),
@@ -272,7 +296,7 @@ impl CallFilter {
         if let Some(cost) = self.cost_min {
             let pico = i64::try_from(cost.pico())
                 .map_err(|_| StoreFault::OutOfRange(format!("a cost of {cost}")))?;
-            add("cost >= ", Some(Value::Integer(pico)));
+            add("cost >= ?", Some(Value::Integer(pico)));
         }
         if self.order == CallOrder::Closing {
             add("closed_seq IS NOT NULL", None);
@@ -280,9 +304,13 @@ impl CallFilter {
         if let Some(after) = self.after {
             let after = Some(Value::Integer(count_column(after)));
             match self.order {
-                CallOrder::NewestFirst => add("seq < ", after),
-                CallOrder::OldestFirst => add("seq > ", after),
-                CallOrder::Closing => add("closed_seq > ", after),
+                CallOrder::NewestFirst => {
+                    add("(at, seq) < (SELECT at, seq FROM calls WHERE seq = ?)", after);
+                }
+                CallOrder::OldestFirst => {
+                    add("(at, seq) > (SELECT at, seq FROM calls WHERE seq = ?)", after);
+                }
+                CallOrder::Closing => add("closed_seq > ?", after),
                 CallOrder::DearestFirst => {}
             }
         }
@@ -291,8 +319,8 @@ impl CallFilter {
 
     fn write_order(&self, sql: &mut String, values: &mut Vec<Value>) {
         sql.push_str(match self.order {
-            CallOrder::NewestFirst => " ORDER BY seq DESC",
-            CallOrder::OldestFirst => " ORDER BY seq",
+            CallOrder::NewestFirst => " ORDER BY at DESC, seq DESC",
+            CallOrder::OldestFirst => " ORDER BY at, seq",
             CallOrder::Closing => " ORDER BY closed_seq",
             CallOrder::DearestFirst => " ORDER BY cost DESC, seq",
         });

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const STATEMENTS_KEPT: usize = 128;
 /// process dies, however it dies.
 #[derive(Debug)]
 pub(crate) struct Hold {
-    _file: File,
+    file: File,
 }
 
 impl Hold {
@@ -39,10 +39,49 @@ impl Hold {
         let beside = beside(path, ".lock");
         let file = private(&beside)?;
         match file.try_lock() {
-            Ok(()) => Ok(Hold { _file: file }),
+            Ok(()) => Ok(Hold { file }),
             Err(fs::TryLockError::WouldBlock) => Err(StoreFault::Locked { path: path.to_owned() }),
             Err(fs::TryLockError::Error(error)) => Err(unusable(&beside, &error)),
         }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Closing the file is not enough where a child process has just been forked off: until it
+        // runs its program it has the file open as well.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the store's lock was left to the system");
+        }
+    }
+}
+
+/// Which file is open, whatever its name points at later.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// The file at `path` as it is now.
+    pub(crate) fn of(path: &Path) -> Result<Identity, StoreFault> {
+        let metadata = fs::metadata(path).map_err(|error| unusable(path, &error))?;
+        Ok(Identity { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
+    }
+
+    /// Whether the file still has its name. Writing into one that was deleted would seem to work.
+    pub(crate) fn check(&self) -> Result<(), StoreFault> {
+        let here = fs::metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
+        if here {
+            return Ok(());
+        }
+        Err(StoreFault::Io(format!(
+            "{} was moved, replaced or deleted while it was in use; put it back, or restart",
+            self.path.display()
+        )))
     }
 }
 
@@ -163,7 +202,7 @@ fn private(path: &Path) -> Result<File, StoreFault> {
             // The umask can only take bits away; say exactly what is meant, and make the new name
             // as durable as what will be written into it.
             file.set_permissions(Permissions::from_mode(0o600))
-                .and_then(|()| File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all())
+                .and_then(|()| sync_folder(path))
                 .map_err(|error| unusable(path, &error))?;
             Ok(file)
         }
@@ -172,6 +211,15 @@ fn private(path: &Path) -> Result<File, StoreFault> {
             options.create_new(false).open(path).map_err(|error| unusable(path, &error))
         }
         Err(error) => Err(unusable(path, &error)),
+    }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match File::open(folder.unwrap_or(Path::new(".")))?.sync_all() {
+        // Some file systems cannot sync a folder, and need not.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
     }
 }
 

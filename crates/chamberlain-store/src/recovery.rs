@@ -73,8 +73,9 @@ pub(crate) fn recover(
         state.give_up(connection, *call, now).map_err(fault)?;
     }
     state.flush(connection)?;
+    let mut leases = 0;
     if last == LastRun::PowerLost {
-        charge_lost_leases(connection, state, alive_at, now)?;
+        leases = charge_lost_leases(connection, state, alive_at, now)?;
     } else {
         return_leases(connection, alive_at)?;
     }
@@ -83,21 +84,28 @@ pub(crate) fn recover(
     if last == LastRun::None {
         return Ok(());
     }
-    if !lost.is_empty() || last == LastRun::PowerLost {
-        tracing::warn!(last_run = last.word(), calls = lost.len(), "the last run ended in a crash");
+    let crashed = !lost.is_empty() || last == LastRun::PowerLost;
+    if crashed {
+        tracing::warn!(last_run = last.word(), calls = lost.len(), leases, "the last run crashed");
     }
-    let severity = if lost.is_empty() { Severity::Info } else { Severity::Warning };
     let notice = Notice {
         at: now,
         kind: "store.opened".into(),
-        severity,
+        severity: if crashed { Severity::Warning } else { Severity::Info },
         subject: "store".into(),
         message: format!(
-            "The store was opened; {} calls of the last run have an unknown end.",
+            "The store was opened after a run that ended like this: {}. {} calls have an unknown \
+             end and {leases} leases may have been spent unseen; what they could have cost stays \
+             charged.",
+            last.word(),
             lost.len()
         ),
-        facts: facts(json!({ "last_run": last.word(), "calls_unsettled": lost.len() })),
-        notify: false,
+        facts: facts(json!({
+            "last_run": last.word(),
+            "calls_unsettled": lost.len(),
+            "leases_lost": leases,
+        })),
+        notify: crashed,
     };
     state.note(connection, &notice).map_err(fault)
 }
@@ -112,13 +120,14 @@ pub(crate) fn close(connection: &Connection, state: &mut State) -> Result<(), St
     Ok(())
 }
 
-/// Counts the rest of every lease as spent.
+/// Counts the rest of every lease as spent; gives how many had a rest.
 fn charge_lost_leases(
     connection: &Connection,
     state: &mut State,
     alive_at: Timestamp,
     now: Timestamp,
-) -> Result<(), StoreFault> {
+) -> Result<u64, StoreFault> {
+    let mut leases = 0;
     for Held { id, account, balance } in balances::running(connection, alive_at)? {
         let rest = balance.granted.saturating_sub(balance.used());
         if rest.is_zero() {
@@ -137,11 +146,12 @@ fn charge_lost_leases(
                  counts as spent."
             ),
             facts: facts(json!({ "account": account, "amount": rest })),
-            notify: true,
+            notify: false,
         };
         state.note(connection, &notice).map_err(fault)?;
+        leases += 1;
     }
-    Ok(())
+    Ok(leases)
 }
 
 /// Lets every lease shrink to what is used of it.

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::change::Change;
 use crate::fault::StoreFault;
-use crate::file::{self, Hold};
+use crate::file::{self, Hold, Identity};
 use crate::readers::Readers;
 use crate::recovery::{self, LastRun};
 use crate::writer::Writer;
@@ -65,6 +65,9 @@ impl Store {
     pub fn open(path: &Path, options: OpenOptions) -> Result<Store, StoreFault> {
         let readers = Readers::new(path);
         if options.read_only {
+            if !path.exists() {
+                return Err(StoreFault::Missing(format!("store at {}", path.display())));
+            }
             readers.read(schema::check)?;
             return Ok(Store { shared: Arc::new(Shared { readers, writing: None }) });
         }
@@ -73,7 +76,8 @@ impl Store {
         let queue = Arc::new(Queue::default());
         queue.set_bytes_max(options.bytes_max);
         let checkpoints = checkpointer::start(&mut connection, path)?;
-        let writer = Writer::new(connection, state, Arc::clone(&queue), options.clock);
+        let file = Identity::of(path)?;
+        let writer = Writer::new(connection, state, Arc::clone(&queue), options.clock, file);
         let writes = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run())

@@ -27,7 +27,11 @@ use self::queue::{Batch, Failure, Item, Order, Queue, Suppressed};
 use self::state::State;
 use crate::change::Change;
 use crate::fault::StoreFault;
+use crate::file::Identity;
 use crate::recovery;
+
+/// How often the writer looks whether its file is still there, at the most, milliseconds.
+const LOOK_EVERY_MS: u64 = 1_000;
 
 /// The most pages that SQLite can count.
 const PAGES_MAX: u64 = 4_294_967_294;
@@ -43,10 +47,21 @@ enum Answer {
     Refused(StoreFault),
 }
 
+/// Refuses everything once the writer is gone, however it went: nobody must wait for ever.
+struct End(Arc<Queue>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// The writer.
 pub(crate) struct Writer {
     connection: Connection,
     state: State,
+    /// True when memory may know of a transaction that failed.
+    stale: bool,
     queue: Arc<Queue>,
     clock: Arc<dyn Clock>,
     /// True while commits are synced to the disk.
@@ -55,6 +70,9 @@ pub(crate) struct Writer {
     bytes_max: u64,
     /// Set after a failed transaction.
     backoff: Option<Duration>,
+    file: Identity,
+    /// When it was last seen under its name.
+    seen_at: Timestamp,
 }
 
 impl Writer {
@@ -64,12 +82,26 @@ impl Writer {
         state: State,
         queue: Arc<Queue>,
         clock: Arc<dyn Clock>,
+        file: Identity,
     ) -> Writer {
-        Writer { connection, state, queue, clock, synced: false, bytes_max: 0, backoff: None }
+        let seen_at = clock.now();
+        Writer {
+            connection,
+            state,
+            stale: false,
+            queue,
+            clock,
+            synced: false,
+            bytes_max: 0,
+            backoff: None,
+            file,
+            seen_at,
+        }
     }
 
     /// Works until the store is closed.
     pub(crate) fn run(mut self) {
+        let _end = End(Arc::clone(&self.queue));
         loop {
             let mut batch = self.queue.take(self.backoff);
             let closing = batch.items.iter().any(|item| matches!(item, Item::Close(_)));
@@ -90,17 +122,23 @@ impl Writer {
                 Err(fault) => self.fail(batch, fault, closing),
             }
             if closing {
-                return self.queue.end();
+                return;
             }
         }
     }
 
     /// Executes a batch in one transaction.
     fn write(&mut self, batch: &mut Batch) -> Result<Vec<Answer>, StoreFault> {
+        self.undo()?;
         self.sync(batch.items.iter().any(Item::is_durable))?;
         self.bound()?;
         let now = self.clock.now();
+        if now.ms().abs_diff(self.seen_at.ms()) >= LOOK_EVERY_MS {
+            self.file.check()?;
+            self.seen_at = now;
+        }
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.stale = true;
         if let Some(failure) = &batch.failure {
             self.state.note(&self.connection, &recovered(failure, now)).map_err(broken)?;
         }
@@ -119,6 +157,7 @@ impl Writer {
         }
         self.state.flush(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.stale = false;
         Ok(answers)
     }
 
@@ -175,7 +214,10 @@ impl Writer {
         if first {
             tracing::error!(%fault, "the store cannot be written; calls are refused until it can");
         }
-        let fault = self.undo().err().unwrap_or(fault);
+        if let Err(error) = self.undo() {
+            // The next try begins with it again.
+            tracing::error!(%error, "a failed transaction could not be undone at once");
+        }
         let is_owed = |item: &Item| !closing && matches!(item, Item::Settle(_) | Item::Note(_));
         let (owed, asked): (Vec<_>, Vec<_>) = batch.items.into_iter().partition(is_owed);
         // The failure is made known before its first victim can ask again.
@@ -185,12 +227,16 @@ impl Writer {
         self.backoff = Some(next);
     }
 
-    /// Rolls back and forgets what memory knew of the failed transaction.
+    /// Rolls a failed transaction back and forgets what memory knew of it.
     fn undo(&mut self) -> Result<(), StoreFault> {
+        if !self.stale {
+            return Ok(());
+        }
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
         self.state = State::load(&self.connection)?;
+        self.stale = false;
         Ok(())
     }
 

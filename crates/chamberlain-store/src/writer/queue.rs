@@ -168,7 +168,8 @@ impl Queue {
                 inner.items.is_empty() && inner.suppressed == Suppressed::default()
             }),
         }
-        let count = inner.items.len().min(BATCH_MAX);
+        // Nothing comes after the end, which is to be reached even while writing fails.
+        let count = if inner.closed { inner.items.len() } else { inner.items.len().min(BATCH_MAX) };
         let items: Vec<Item> = inner.items.drain(..count).collect();
         inner.notices -= items.iter().filter(|item| matches!(item, Item::Note(_))).count();
         inner.in_hand = items.len();

@@ -131,6 +131,67 @@ fn a_killed_store_is_checked_for_damage() {
 }
 
 #[test]
+fn a_file_that_is_taken_away_is_noticed_and_may_come_back() {
+    let house = House::new();
+    let store = house.open();
+    let first = intent("alpha", usd(1));
+    intend(&store, &first);
+    let away = house.folder.path().join("away.db");
+    std::fs::rename(house.path(), &away).unwrap();
+    house.set_clock(NOW + 1_000);
+    let fault = store.intend(intent("alpha", usd(1))).blocking_recv().unwrap().unwrap_err();
+    assert!(fault.to_string().contains("moved, replaced or deleted"), "{fault}");
+    store.settle(settlement(&first, usd(1), Certainty::Settled));
+    std::fs::rename(&away, house.path()).unwrap();
+    while store.health().failure.is_some() {
+        std::thread::yield_now();
+    }
+    settle_down(&store);
+    assert_eq!(balance(&store, &first.accounts[0]).settled, usd(1));
+}
+
+/// A clock that fails once it is asked after the end of the world.
+struct BrokenClock(std::sync::atomic::AtomicBool);
+
+impl Clock for BrokenClock {
+    fn now(&self) -> chamberlain_core::time::Timestamp {
+        assert!(!self.0.load(std::sync::atomic::Ordering::SeqCst), "the clock is broken");
+        now()
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_writer_that_is_gone() {
+    let house = House::new();
+    let clock = Arc::new(BrokenClock(false.into()));
+    let shared = Arc::clone(&clock) as Arc<dyn Clock>;
+    let options =
+        OpenOptions { clock: shared, boot_id: BOOT.into(), read_only: false, bytes_max: None };
+    let store = Store::open(&house.path(), options).unwrap();
+    clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    let waiting = store.intend(intent("alpha", usd(1))).blocking_recv();
+    assert!(!matches!(waiting, Ok(Ok(()))), "{waiting:?}");
+    let refused = loop {
+        // Until the writer has fallen all the way, an intent may still reach its queue.
+        if let Ok(answer) = store.intend(intent("alpha", usd(1))).blocking_recv() {
+            break answer;
+        }
+    };
+    assert_eq!(refused, Err(StoreFault::Closed));
+    assert_eq!(store.close(), Err(StoreFault::Closed));
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_read() {
+    let house = House::new();
+    let clock = Arc::clone(&house.clock) as Arc<dyn Clock>;
+    let options = OpenOptions { clock, boot_id: BOOT.into(), read_only: true, bytes_max: None };
+    let fault = Store::open(&house.path(), options).unwrap_err();
+    assert!(matches!(fault, StoreFault::Missing(_)), "{fault}");
+    assert!(!house.path().exists());
+}
+
+#[test]
 fn somebody_elses_database_is_left_alone() {
     let house = House::new();
     house.sql().execute_batch("CREATE TABLE recipes (cake TEXT)").unwrap();
