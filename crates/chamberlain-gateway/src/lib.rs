@@ -23,6 +23,7 @@ pub mod journal;
 pub mod keys;
 mod live;
 mod notice;
+mod patience;
 mod permit;
 pub mod probe;
 mod record;

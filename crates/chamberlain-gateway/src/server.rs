@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gateway::Inner;
+use crate::patience::Patient;
 
 /// Connections at once; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -104,7 +105,9 @@ async fn connection(
         let answer = gateway.clone().answer(request, peer.ip(), stop.is_cancelled());
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let idle_max = Duration::from_millis(gateway.snapshot.load().settings.idle_ms_max);
+    let stream = TokioIo::new(Patient::new(stream, idle_max));
+    let mut serving = std::pin::pin!(builder.serve_connection(stream, service));
     let mut silence = std::pin::pin!(sleep(FIRST_HEAD_MAX));
     let (mut stopping, mut listening) = (false, true);
     loop {

@@ -212,3 +212,27 @@ async fn a_key_that_is_frozen_while_its_call_waits_does_not_pass() {
     second.await.unwrap().is_refused(403, "permission_error", "key_frozen");
     assert_eq!(world.upstream.arrived().len(), 1);
 }
+
+#[tokio::test]
+async fn a_client_that_stops_reading_does_not_hold_its_money_for_ever() {
+    let world = World::with(|plan| plan.settings.idle_ms_max = 300).await;
+    let (pieces, answer) = Answer::pieces("text/event-stream");
+    world.upstream.then_answer(answer);
+    let mut connection = world.connect().await;
+    pieces.send(data(events()[0])).ok().unwrap();
+    let mut body = connection.send(world.stream()).await.unwrap().into_body();
+    assert_eq!(piece(&mut body).await, events()[0]);
+    // More than all the buffers on the way take; and the body is not asked for any of it.
+    let ping = events()[2].repeat(20_000);
+    for _ in 0..40 {
+        pieces.send(data(&ping)).ok().unwrap();
+    }
+    for event in &events()[3..] {
+        pieces.send(data(event)).ok().unwrap();
+    }
+    drop(pieces);
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!((settlement.outcome, settlement.cost), (Outcome::ClientLeft, EXACT));
+    drop(body);
+}
