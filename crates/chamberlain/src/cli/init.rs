@@ -20,7 +20,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Init {
-    /// Where to write it; nothing that exists is overwritten [default: the data folder]
+    /// Where to write it; nothing that exists is overwritten (default: the data folder)
     #[arg(long, value_name = "FILE")]
     path: Option<PathBuf>,
 }

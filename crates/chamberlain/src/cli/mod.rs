@@ -54,19 +54,19 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(clap::Args, Debug, Clone, Default)]
 pub(crate) struct Globals {
-    /// The data folder [CHAMBERLAIN_DATA]
+    /// The data folder (CHAMBERLAIN_DATA)
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    /// The configuration file [CHAMBERLAIN_CONFIG]
+    /// The configuration file (CHAMBERLAIN_CONFIG)
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Data as JSON on stdout, errors as JSON on stderr
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub(crate) json: bool,
-    /// What is logged to stderr: off, error, warn, info, debug [CHAMBERLAIN_LOG]
+    /// What is logged to stderr: off, error, warn, info, debug (CHAMBERLAIN_LOG)
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "LEVEL")]
     pub(crate) log: Option<String>,
-    /// How it is logged: auto, pretty, json [CHAMBERLAIN_LOG_FORMAT]
+    /// How it is logged: auto, pretty, json (CHAMBERLAIN_LOG_FORMAT)
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "FORMAT")]
     pub(crate) log_format: Option<String>,
 }

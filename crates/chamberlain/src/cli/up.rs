@@ -23,13 +23,13 @@ gateway, console, data, virtual_key (at the first start only), upstream, version
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLES, after_help = AFTER)]
 pub(crate) struct Up {
-    /// Where clients call [default: 127.0.0.1:8787]
+    /// Where clients call (default: 127.0.0.1:8787)
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// Where the console is [default: 127.0.0.1:8788]
+    /// Where the console is (default: 127.0.0.1:8788)
     #[arg(long, value_name = "HOST:PORT")]
     console: Option<String>,
-    /// Where calls go [default: https://api.anthropic.com, or the mock without a key]
+    /// Where calls go (Anthropic, or the mock without a key)
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
 }

@@ -1,31 +1,15 @@
-//! The gateway and the keyring, as the control plane and the gateway want to see them.
+//! The running gateway, as the control plane wants to see it.
 
 use std::sync::Arc;
 
-use axum::http::HeaderValue;
 use chamberlain_control::commander::Live;
 use chamberlain_control::jobs::driver::Driver;
 use chamberlain_control::reply::{BreakerLine, JobLine, Running};
-use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::{AccountId, Balance};
 use chamberlain_core::money::Money;
 use chamberlain_core::time::{Clock, Timestamp};
 use chamberlain_gateway::Gateway;
-use chamberlain_gateway::keys::KeySource;
-use chamberlain_vault::keyring::Keyring;
 use tokio_util::sync::CancellationToken;
-
-/// The vault's keyring, as the gateway's source of credentials.
-pub(super) struct OpenKeys(pub(super) Arc<Keyring>);
-
-impl KeySource for OpenKeys {
-    fn credential(&self, id: &UpstreamKeyId) -> Option<HeaderValue> {
-        let secret = self.0.get(id)?;
-        let mut value = HeaderValue::from_bytes(secret.expose_header_value()).ok()?;
-        value.set_sensitive(true);
-        Some(value)
-    }
-}
 
 /// The running gateway, as `chamberlain status` shows it.
 pub(super) struct LiveGateway {

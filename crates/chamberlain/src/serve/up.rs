@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::console::{self, Readiness};
 use super::first::{self, Ready};
 use super::journal::{FirstCall, StoreJournal};
-use super::live::{LiveGateway, OpenKeys};
+use super::live::LiveGateway;
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
 use super::{hardening, listen, logs, name_of, upstream};
@@ -108,7 +108,7 @@ impl<'a> Server<'a> {
                 on_notice: on_notice(&commander, kicks),
                 first_call: FirstCall::new(context.out),
             }),
-            keys: Arc::new(OpenKeys(keyring)),
+            keys: keyring,
             balances: store.balances(clock.now()).map_err(|fault| of_store(&fault))?,
             clock,
             entropy,
