@@ -8,7 +8,7 @@ use std::time::Duration;
 use chamberlain_control::client::Client;
 use chamberlain_control::command;
 use chamberlain_control::door;
-use chamberlain_control::reply::{Check, CheckState, Doctor as DoctorReply, Running};
+use chamberlain_control::reply::{Check, CheckState, Doctor as DoctorReply, Running, UpstreamKey};
 use chamberlain_gateway::probe;
 use clap::Args;
 
@@ -185,11 +185,27 @@ fn inside(context: &Context, data: &Path, checks: &mut Vec<Check>) -> Option<Run
             checks.push(check("store", CheckState::Problem, error.message, error.hint));
         }
     }
+    if let Ok(keys) = door::ask(door.as_ref(), command::KeyList::default()) {
+        checks.extend(keys.keys.iter().filter_map(shared));
+    }
     let server = Client::connect(data).ok().flatten()?;
     match door::ask(&server, command::Status {}) {
         Ok(status) => status.running,
         Err(_) => None,
     }
+}
+
+/// One key for several environments mixes their incidents, limits and costs at Anthropic.
+fn shared(key: &UpstreamKey) -> Option<Check> {
+    let [first, _, ..] = key.serves.as_slice() else { return None };
+    Some(check(
+        "shared keys",
+        CheckState::Warning,
+        format!("upstream key {:?} serves {}", key.name, key.serves.join(", ")),
+        Some(format!(
+            "give each a key of its own: chamberlain key add --name {first} --environment {first}"
+        )),
+    ))
 }
 
 fn core_dumps(pid: u32) -> Check {

@@ -3,7 +3,6 @@
 //! A [`Kind`] is the whole knowledge about a shape: what it accepts, how it is written, and what
 //! to tell somebody who wrote something else. It refuses to guess units.
 
-use std::net::ToSocketAddrs;
 use std::ops::Range;
 
 use chamberlain_core::anthropic::request::Capability;
@@ -15,6 +14,13 @@ use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
 use super::suggest;
+use address::{read_address, read_network, read_url};
+use units::{DAY_MS, SIZE_UNITS, TIME_UNITS, size_text, with_unit, within};
+
+mod address;
+mod units;
+
+pub(crate) use units::duration_text;
 
 /// The shape of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,20 +104,6 @@ pub(crate) struct Wrong {
 fn wrong<T>(what: impl Into<String>, fix: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { what: what.into(), fix: fix.into() })
 }
-
-const SECOND_MS: u64 = 1_000;
-const DAY_MS: u64 = 86_400 * SECOND_MS;
-const TIME_UNITS: [(&str, u64); 5] =
-    [("ms", 1), ("s", SECOND_MS), ("m", 60 * SECOND_MS), ("h", 3_600 * SECOND_MS), ("d", DAY_MS)];
-const SIZE_UNITS: [(&str, u64); 7] = [
-    ("B", 1),
-    ("KB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
-];
 
 impl Kind {
     /// What is expected, as the end of the sentence "expected …".
@@ -412,105 +404,6 @@ fn read_money(text: &str) -> Result<Value, Wrong> {
 }
 
 /// Reads `1h30m`, `32MiB`: one or more whole numbers, each with its unit.
-fn with_unit(text: &str, units: &[(&str, u64)], kind: Kind) -> Result<u64, Wrong> {
-    let not_one = || wrong(format!("{text:?} is not {}", kind.expects()), kind.instead());
-    let mut rest = text.trim();
-    let mut total = 0u64;
-    if rest.is_empty() {
-        return not_one();
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
-            return not_one();
-        };
-        let Ok(number) = number.parse::<u64>() else { return not_one() };
-        let Some(sum) = number.checked_mul(*factor).and_then(|part| total.checked_add(part)) else {
-            return not_one();
-        };
-        total = sum;
-        rest = tail.trim_start();
-    }
-    Ok(total)
-}
-
-fn within(
-    number: u64,
-    (min, max): (u64, u64),
-    text: &str,
-    show: fn(u64) -> String,
-) -> Result<Value, Wrong> {
-    if number < min {
-        return wrong(format!("{text:?} is too small"), format!("write at least {:?}", show(min)));
-    }
-    if number > max {
-        return wrong(format!("{text:?} is too large"), format!("write at most {:?}", show(max)));
-    }
-    Ok(Value::Number(number))
-}
-
-/// The shortest exact form of a duration in milliseconds.
-pub(crate) fn duration_text(ms: u64) -> String {
-    let exact = TIME_UNITS.iter().rev().find(|(_, factor)| ms != 0 && ms.is_multiple_of(*factor));
-    exact.map_or_else(|| "0s".to_owned(), |(unit, factor)| format!("{}{unit}", ms / factor))
-}
-
-fn size_text(bytes: u64) -> String {
-    let binary = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let exact = binary.iter().find(|(_, factor)| bytes != 0 && bytes.is_multiple_of(*factor));
-    exact.map_or_else(|| format!("{bytes}B"), |(unit, factor)| format!("{}{unit}", bytes / factor))
-}
-
-fn read_address(text: &str) -> Result<Value, Wrong> {
-    let expects = Kind::Address.expects();
-    if text.to_socket_addrs().is_ok_and(|mut found| found.next().is_some()) {
-        return Ok(Value::Text(text.to_owned()));
-    }
-    let fix = match text.parse::<u16>() {
-        Ok(port) => format!("write \"127.0.0.1:{port}\""),
-        Err(_) if text.parse::<std::net::Ipv4Addr>().is_ok() => format!("write \"{text}:8787\""),
-        Err(_) => format!("write {expects}"),
-    };
-    wrong(format!("{text:?} is not {expects}"), fix)
-}
-
-fn read_url(text: &str) -> Result<Value, Wrong> {
-    let bad = |what: &str| wrong(format!("{text:?} {what}"), Kind::Url.instead());
-    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
-        return bad("does not begin with http:// or https://");
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains('@') {
-        return bad("must not carry a user or password");
-    }
-    if rest.contains(['/', '?', '#']) {
-        return bad("must be without a path: clients bring it");
-    }
-    let parsed = text.parse::<axum::http::Uri>().ok();
-    match parsed.and_then(|uri| uri.host().map(|host| !host.is_empty())) {
-        Some(true) => Ok(Value::Text(text.trim_end_matches('/').to_owned())),
-        _ => bad("is not a web address"),
-    }
-}
-
-fn read_network(text: &str) -> Result<IpNet, Wrong> {
-    if let Ok(address) = text.parse::<std::net::IpAddr>() {
-        let fix = format!("write \"{}\"", IpNet::from(address));
-        return wrong(format!("{text:?} is an address, not a network"), fix);
-    }
-    match text.parse::<IpNet>() {
-        Ok(network) if network.trunc() == network => Ok(network),
-        Ok(network) => wrong(
-            format!("{text:?} has bits set beyond its prefix"),
-            format!("write \"{}\"", network.trunc()),
-        ),
-        Err(_) => wrong(format!("{text:?} is not a network"), Kind::Networks.instead()),
-    }
-}
-
 pub(crate) fn read_capability(text: &str) -> Result<Capability, Wrong> {
     use serde::Deserialize;
     use serde::de::IntoDeserializer;
@@ -536,63 +429,4 @@ fn capability_name(capability: &Capability) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_and_sizes_need_their_unit() {
-        let duration = Kind::Duration(0, u64::MAX);
-        assert_eq!(duration.read_text("1h30m"), Ok(Value::Number(5_400_000)));
-        assert_eq!(duration.read_text("250ms"), Ok(Value::Number(250)));
-        for bad in ["", "30", "s", "1x", "-1s", "1.5s", "99999999999999d"] {
-            assert!(duration.read_text(bad).is_err(), "{bad:?} was taken");
-        }
-        let size = Kind::Size(0, u64::MAX);
-        assert_eq!(size.read_text("32MiB"), Ok(Value::Number(32 << 20)));
-        assert!(size.read_text("32M").is_err());
-    }
-
-    #[test]
-    fn what_is_shown_can_be_read_back() {
-        for (kind, text) in [
-            (Kind::Duration(0, u64::MAX), "90s"),
-            (Kind::Size(0, u64::MAX), "33554432B"),
-            (Kind::OptionalMoney, "25.5 USD"),
-            (Kind::OptionalMoney, "off"),
-            (Kind::OptionalCount, "off"),
-            (Kind::Networks, "10.0.1.0/24,192.168.1.100/32"),
-            (Kind::Capabilities, "images,web_search"),
-            (Kind::Capabilities, "all"),
-            (Kind::Percents, "75,90,100"),
-            (Kind::Flag, "true"),
-        ] {
-            let value = kind.read_text(text).unwrap();
-            let shown = format!("x = {}", value.to_toml(kind));
-            let table = toml::de::DeTable::parse(&shown).unwrap();
-            let back = table.get_ref().get("x").unwrap();
-            assert_eq!(kind.read_toml(back.get_ref()), Ok(value), "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_mistake_says_what_to_write() {
-        let fix = |kind: Kind, text: &str| kind.read_text(text).unwrap_err().fix;
-        assert_eq!(fix(Kind::Networks, "10.0.1.7/24"), "write \"10.0.1.0/24\"");
-        assert_eq!(fix(Kind::Networks, "10.0.1.7"), "write \"10.0.1.7/32\"");
-        assert_eq!(fix(Kind::Address, "8787"), "write \"127.0.0.1:8787\"");
-        assert_eq!(fix(Kind::OptionalMoney, "25"), "write \"25.00 USD\"");
-        assert_eq!(fix(Kind::Capabilities, "web-search"), "did you mean \"web_search\"?");
-        assert_eq!(fix(Kind::Duration(1_000, 2_000), "5s"), "write at most \"2s\"");
-    }
-
-    #[test]
-    fn an_upstream_address_carries_no_path_and_no_password() {
-        assert!(Kind::Url.read_text("https://user:word@example.org").is_err());
-        assert!(Kind::Url.read_text("https://example.org/v1").is_err());
-        assert!(Kind::Url.read_text("ftp://example.org").is_err());
-        assert_eq!(
-            Kind::Url.read_text("http://127.0.0.1:9000/"),
-            Ok(Value::Text("http://127.0.0.1:9000".to_owned()))
-        );
-    }
-}
+mod tests;

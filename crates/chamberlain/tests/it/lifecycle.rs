@@ -242,6 +242,9 @@ fn a_key_from_the_environment_is_sealed_once_and_used_from_then_on() {
     let server = Server::start(place.command(&line).env("ANTHROPIC_API_KEY", &secret));
     let keys = place.run("key list --json").json();
     assert_eq!(keys["keys"].as_array().unwrap().len(), 1, "{keys}");
+    let doctor = place.run("doctor").stdout;
+    assert!(doctor.contains("serves production, staging, development"), "{doctor}");
+    assert!(doctor.contains("can be reached"), "{doctor}");
     server.stop();
     let server = place.serve(&line);
     assert_eq!(message(&server.text("gateway"), &key).status, 200);
