@@ -33,6 +33,8 @@ pub struct Metered {
     pub stop_reason: Option<String>,
     /// Unicode characters of output delivered (text, thinking, tool input).
     pub delivered_chars: u64,
+    /// UTF-8 bytes of those of them beyond ASCII, each of which may be several tokens.
+    pub delivered_wide_bytes: u64,
     /// True once a thinking block began (its text may be hidden while it is billed).
     pub thinking_seen: bool,
     /// `error.type` of an error body or event.

@@ -76,8 +76,9 @@ pub fn dearest_cost(usage: &Usage, context: CostContext<'_>, prices: &PriceBook)
 }
 
 /// An upper estimate for an answer that broke off: what was metered, with output raised to what
-/// was delivered (one token per 2.5 characters), or to `max_tokens` once thinking began, since
-/// hidden thinking is billed and not delivered. The whole reservation when nothing was metered.
+/// was delivered (one token per 2.5 characters of ASCII, and one per byte of all others, of which
+/// a tokenizer may need several for one), or to `max_tokens` once thinking began, since hidden
+/// thinking is billed and not delivered. The whole reservation when nothing was metered.
 ///
 /// Where server tools ran, the samplings after the last one metered are not in it: such a call
 /// keeps its reservation until the true cost is known.
@@ -92,6 +93,7 @@ pub fn estimate(
         return Cost { money: reserved, tokens: Tokens::default() };
     };
     let delivered = metered.delivered_chars.saturating_mul(2).div_ceil(5);
+    let delivered = delivered.saturating_add(metered.delivered_wide_bytes).min(max_tokens);
     let hidden = if metered.thinking_seen { max_tokens } else { 0 };
     let missing = delivered.max(hidden).saturating_sub(usage.totals.output);
     let mut usage = usage.clone();

@@ -144,14 +144,14 @@ impl StreamMeter {
         match serde_json::from_slice::<BlockStart<'_>>(event.data) {
             Ok(BlockStart { content_block }) => {
                 self.seen.thinking_seen |= content_block.is_thinking();
-                self.seen.delivered_chars += content_block.text_chars();
+                self.delivered(content_block.text_chars());
                 if let Some(model) = content_block.fallback_to() {
                     self.seen.served_model = Some(model);
                 }
             }
             // Results of server tools are no output of the model, however long.
             Err(_) if event.cut => {}
-            Err(_) => self.seen.delivered_chars += event.data_bytes as u64,
+            Err(_) => self.delivered(Chars::at_most(event.data_bytes)),
         }
     }
 
@@ -159,14 +159,16 @@ impl StreamMeter {
         match serde_json::from_slice::<BlockDelta>(event.data) {
             Ok(BlockDelta { delta }) => {
                 self.seen.thinking_seen |= delta.thinking.is_some();
-                self.seen.delivered_chars += delta.text.0
-                    + delta.thinking.unwrap_or_default().0
-                    + delta.partial_json.0
-                    + delta.content.0;
+                let thinking = delta.thinking.unwrap_or_default();
+                self.delivered(delta.text + thinking + delta.partial_json + delta.content);
             }
-            // No character is shorter than a byte.
-            Err(_) => self.seen.delivered_chars += event.data_bytes as u64,
+            Err(_) => self.delivered(Chars::at_most(event.data_bytes)),
         }
+    }
+
+    fn delivered(&mut self, more: Chars) {
+        self.seen.delivered_chars += more.all;
+        self.seen.delivered_wide_bytes += more.wide_bytes;
     }
 
     pub(super) fn saw_end(&self) -> bool {

@@ -83,6 +83,7 @@ fn a_plain_stream() {
             message_id: Some("msg_1".to_owned()),
             stop_reason: Some("end_turn".to_owned()),
             delivered_chars: 15,
+            delivered_wide_bytes: 6,
             ..Metered::default()
         }
     );
@@ -366,6 +367,7 @@ fn delivered_characters_are_counted() {
         say(json!({"type": "compaction_delta", "content": "sum", "encrypted_content": "xxxx"})),
     ]);
     assert_eq!((metered.delivered_chars, metered.thinking_seen), (5 + 5 + 3, false));
+    assert_eq!(metered.delivered_wide_bytes, 2 + 4);
     // A surrogate pair written as escapes is one character.
     let escaped = "event: content_block_delta\ndata: {\"delta\":{\"text\":\"\\ud83d\\ude00\"}}\n\n";
     assert_eq!(meter_text(escaped).delivered_chars, 1);

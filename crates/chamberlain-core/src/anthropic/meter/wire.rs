@@ -2,6 +2,7 @@
 //! instead of copied.
 
 use std::fmt;
+use std::ops::Add;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
@@ -10,9 +11,35 @@ use serde_json::value::RawValue;
 use super::Metered;
 use crate::usage::{Iteration, IterationKind, Speed, Tokens, Usage};
 
-/// Length of a text in Unicode characters. The text itself is not kept.
+/// Length of a text. The text itself is not kept.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Chars(pub(super) u64);
+pub(super) struct Chars {
+    /// In Unicode characters.
+    pub(super) all: u64,
+    /// Those beyond ASCII, in bytes.
+    pub(super) wide_bytes: u64,
+}
+
+impl Add for Chars {
+    type Output = Chars;
+
+    fn add(self, more: Chars) -> Chars {
+        Chars { all: self.all + more.all, wide_bytes: self.wide_bytes + more.wide_bytes }
+    }
+}
+
+impl Chars {
+    fn of(text: &str) -> Chars {
+        let ascii = text.bytes().filter(u8::is_ascii).count();
+        Chars { all: text.chars().count() as u64, wide_bytes: (text.len() - ascii) as u64 }
+    }
+
+    /// The length of a text that could not be read, at the most: no character is shorter than a
+    /// byte.
+    pub(super) fn at_most(bytes: usize) -> Chars {
+        Chars { all: bytes as u64, wide_bytes: bytes as u64 }
+    }
+}
 
 impl<'de> Deserialize<'de> for Chars {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Chars, D::Error> {
@@ -25,11 +52,11 @@ impl<'de> Deserialize<'de> for Chars {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Chars, E> {
-                Ok(Chars(text.chars().count() as u64))
+                Ok(Chars::of(text))
             }
 
             fn visit_unit<E: serde::de::Error>(self) -> Result<Chars, E> {
-                Ok(Chars(0))
+                Ok(Chars::default())
             }
         }
         deserializer.deserialize_any(Counter)
@@ -225,13 +252,13 @@ impl BlockWire<'_> {
     }
 
     /// Characters of its texts.
-    pub(super) fn text_chars(&self) -> u64 {
-        self.text.0 + self.thinking.0
+    pub(super) fn text_chars(&self) -> Chars {
+        self.text + self.thinking
     }
 
     /// Characters of its texts and its tool input.
-    fn chars(&self) -> u64 {
-        self.text_chars() + self.input.map_or(0, |raw| raw.get().chars().count() as u64)
+    fn chars(&self) -> Chars {
+        self.text_chars() + self.input.map_or(Chars::default(), |raw| Chars::of(raw.get()))
     }
 
     /// The model that takes over, when this marks a fallback.
@@ -268,13 +295,15 @@ pub(super) fn body(bytes: &[u8]) -> Metered {
         .unwrap_or_default();
     let usage = body.usage.filter(UsageWire::is_whole);
     let fallback = usage.as_ref().and_then(|usage| usage.fallback_model()).map(str::to_owned);
+    let delivered = content.iter().map(BlockWire::chars).fold(Chars::default(), Add::add);
     Metered {
         is_final: usage.is_some(),
         usage: usage.map(|usage| usage.usage()),
         served_model: fallback.or(body.model),
         message_id: body.id,
         stop_reason: body.stop_reason,
-        delivered_chars: content.iter().map(BlockWire::chars).sum(),
+        delivered_chars: delivered.all,
+        delivered_wide_bytes: delivered.wide_bytes,
         thinking_seen: content.iter().any(BlockWire::is_thinking),
         error_type: None,
         counted_tokens: body.input_tokens,

@@ -260,6 +260,11 @@ fn a_broken_answer_is_estimated_from_above() {
     assert_eq!(broken_off(&begun, context), usd("0.00203"), "as metered");
     let delivered = Metered { delivered_chars: 1_001, ..begun.clone() };
     assert_eq!(broken_off(&delivered, context), usd("0.00601"), "401 tokens of 2.5 characters");
+    // A thousand characters of Chinese: three bytes each, and more tokens than characters.
+    let wide = Metered { delivered_chars: 1_000, delivered_wide_bytes: 3_000, ..begun.clone() };
+    assert_eq!(broken_off(&wide, context), usd("0.036"), "3,400 tokens");
+    let wider = Metered { delivered_wide_bytes: 30_000, ..wide };
+    assert_eq!(broken_off(&wider, context), usd("0.04296"), "never more than max_tokens");
     let thinking = Metered { thinking_seen: true, ..delivered };
     assert_eq!(broken_off(&thinking, context), usd("0.04296"), "max_tokens");
     let nothing = Metered { usage: None, ..begun.clone() };
