@@ -152,11 +152,6 @@ pub enum Refusal {
         /// The cap.
         cap: u64,
     },
-    /// A header is not allowed.
-    Header {
-        /// Which.
-        name: String,
-    },
     /// The cost cannot be bounded.
     Unbounded {
         /// The field.

@@ -10,8 +10,7 @@ use crate::money::Money;
 use crate::snapshot::Budgets;
 use crate::time::{Calendar, Timestamp, WindowKind};
 
-/// A lease is asked for in steps of this share of the limit, beyond what the call needs. It is
-/// also the most that a power loss can set aside for good.
+/// A lease is asked for in steps of this share of the limit, beyond what the call needs.
 const LEASE_STEP_DIVISOR: i128 = 100;
 
 /// From this share of the limit on, a refusal for want of money counts as the budget's end.

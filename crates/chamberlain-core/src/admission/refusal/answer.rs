@@ -88,7 +88,6 @@ impl Refusal {
             Refusal::Operation { .. } => (403, T::PermissionError, "operation_not_allowed"),
             Refusal::Capability { .. } => (403, T::PermissionError, "capability_not_allowed"),
             Refusal::MaxTokens { .. } => (403, T::PermissionError, "max_tokens_above_cap"),
-            Refusal::Header { .. } => (403, T::PermissionError, "header_not_allowed"),
             // The mend is in the request, so it is the request that is wrong.
             Refusal::Unbounded { .. } => (400, T::InvalidRequestError, "unbounded_cost"),
             Refusal::Budget { .. } => (429, T::BillingError, "budget_exceeded"),
@@ -183,11 +182,6 @@ impl Refusal {
             Refusal::MaxTokens { asked, cap } => format!(
                 "max_tokens is {asked}, above the cap of {cap}. Send {cap} or less, or ask your \
                  operator to raise the cap."
-            ),
-            Refusal::Header { name } => format!(
-                "The header {} may change who pays and is not allowed here. Leave it out, or ask \
-                 your operator.",
-                echo(name)
             ),
             Refusal::Unbounded { field, reason } => format!(
                 "What this request may cost has no upper bound, so no budget could hold it: \

@@ -79,7 +79,6 @@ fn all() -> Vec<Refusal> {
             rule: "environment production (capabilities_deny)".to_owned(),
         },
         Refusal::MaxTokens { asked: 8_192, cap: 4_096 },
-        Refusal::Header { name: "anthropic-workspace-id".to_owned() },
         unbounded("tools[].max_uses"),
         budget(Money::ZERO, Some(812)),
         budget(Money::from_usd(3), None),
@@ -118,18 +117,17 @@ fn place(refusal: &Refusal) -> usize {
         Refusal::Operation { .. } => 17,
         Refusal::Capability { .. } => 18,
         Refusal::MaxTokens { .. } => 19,
-        Refusal::Header { .. } => 20,
-        Refusal::Unbounded { .. } => 21,
-        Refusal::Budget { .. } => 22,
-        Refusal::Rate { .. } => 23,
-        Refusal::QueueFull => 24,
-        Refusal::BreakerOpen { .. } => 25,
-        Refusal::NotOnRecord => 26,
-        Refusal::Draining => 27,
+        Refusal::Unbounded { .. } => 20,
+        Refusal::Budget { .. } => 21,
+        Refusal::Rate { .. } => 22,
+        Refusal::QueueFull => 23,
+        Refusal::BreakerOpen { .. } => 24,
+        Refusal::NotOnRecord => 25,
+        Refusal::Draining => 26,
     }
 }
 
-const VARIANTS: usize = 28;
+const VARIANTS: usize = 27;
 
 #[test]
 fn every_refusal_has_its_answer() {
@@ -195,8 +193,6 @@ fn every_refusal_has_its_answer() {
       The request uses web_search, which environment production (capabilities_deny) does not allow. Leave it out, or ask your operator.
     403 permission_error max_tokens_above_cap stop
       max_tokens is 8192, above the cap of 4096. Send 4096 or less, or ask your operator to raise the cap.
-    403 permission_error header_not_allowed stop
-      The header "anthropic-workspace-id" may change who pays and is not allowed here. Leave it out, or ask your operator.
     400 invalid_request_error unbounded_cost stop
       What this request may cost has no upper bound, so no budget could hold it: tools[].max_uses: say how often it may run.
     429 billing_error budget_exceeded stop
@@ -247,7 +243,6 @@ fn no_answer_repeats_a_key() {
             Refusal::UnknownModel { model: key.clone() },
             Refusal::UnknownRoute { method: key.clone(), path: format!("/v1/{key}/{key}") },
             Refusal::Operation { named: Some(key.clone()), allowed: Vec::new() },
-            Refusal::Header { name: key.clone() },
             Refusal::Malformed(MalformedRequest::DuplicateKey {
                 path: "$".to_owned(),
                 key: key.clone(),
