@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import httpx
+import pytest
 from house import House, clean_environment, real_looking_key
 
 
@@ -137,3 +138,21 @@ def test_files_are_private_and_core_dumps_are_off(own_house):
     limits = Path(f"/proc/{own_house.child.pid}/limits").read_text()
     core = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]
+
+
+def test_a_removed_key_does_not_come_back_by_the_environment(tmp_path, own_mock):
+    key = real_looking_key()
+    house = House(tmp_path, upstream=own_mock.url, key=key)
+    name = house.json("key", "list")["keys"][0]["name"]
+    house.run("key", "remove", name)
+    assert house.stop() == 0
+    with pytest.raises(RuntimeError, match="was removed here") as raised:
+        House(tmp_path, upstream=own_mock.url, key=key)
+    assert key not in str(raised.value)
+
+
+def test_no_key_is_shown_to_a_journal(tmp_path):
+    house = House(tmp_path, JOURNAL_STREAM="8:12345")
+    assert house.first_key is None
+    assert house.json("virtual", "list")["keys"] == []
+    assert house.stop() == 0

@@ -24,7 +24,9 @@ pub(super) fn make(inside: &Inside, config: &Config) -> Result<Option<VirtualCre
     let development =
         environments.iter().find(|environment| environment.name.as_str() == ENVIRONMENT);
     let Some(environment) = development.or(environments.first()) else { return Ok(None) };
-    if !known.keys.is_empty() {
+    // Under systemd what is shown goes to the journal, which keeps it; a key must not be kept.
+    let is_logged = std::env::var_os("JOURNAL_STREAM").is_some();
+    if !known.keys.is_empty() || is_logged {
         return Ok(None);
     }
     let asked = VirtualCreate {

@@ -30,9 +30,22 @@ pub(super) fn take_key(inside: &Inside, vault: &Arc<Vault>) -> Result<(), Failur
             .hint(format!("mend it, or unset {VARIABLE} to start without"))
     })?;
     let fingerprint = vault.fingerprint(&key);
-    let known = door::ask(inside, KeyList::default())?;
-    if known.keys.iter().any(|known| known.fingerprint == fingerprint.as_str()) {
-        return Ok(());
+    let known = door::ask(inside, KeyList { all: true })?;
+    let known = known.keys.iter().filter(|known| known.fingerprint == fingerprint.as_str());
+    match known.max_by_key(|known| known.state != UpstreamKeyState::Revoked) {
+        None => {}
+        // Somebody removed it for a reason; a variable that was forgotten must not bring it back.
+        Some(known) if known.state == UpstreamKeyState::Revoked => {
+            return Err(Failure::usage(format!(
+                "{VARIABLE} holds the key {:?} ({}), which was removed here",
+                known.name, known.hint
+            ))
+            .hint(format!(
+                "unset {VARIABLE}, or put the new key in it; `chamberlain key add` brings a \
+                 removed key back on purpose"
+            )));
+        }
+        Some(_) => return Ok(()),
     }
     let name = format!("from-environment-{}", fingerprint.as_str().get(..8).unwrap_or_default());
     door::ask(inside, KeyAdd { name, environment: None, secret: SecretText::new(secret) })?;
