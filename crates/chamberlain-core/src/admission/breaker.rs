@@ -13,7 +13,7 @@ pub enum BreakerState {
     Closed,
     /// No call passes.
     Open,
-    /// One call at a time passes, to see.
+    /// One call at a time passes, to see; another one when that takes long to begin to answer.
     HalfOpen,
 }
 
@@ -27,6 +27,10 @@ pub enum Health {
     /// Nothing about upstream: the client left, or we refused.
     Neutral,
 }
+
+/// How long a probe keeps all others waiting. An answer may take ten minutes to begin, and
+/// upstream may have been well all the time.
+const PROBE_ALONE_MS: u64 = 10_000;
 
 /// A breaker.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,7 +69,8 @@ impl Breaker {
         if open_ms < self.settings.reset_timeout_ms {
             return Err(self.settings.reset_timeout_ms - open_ms);
         }
-        if self.probe_since.is_some() {
+        self.probe_since = self.probe_since.map(|since| since.min(now));
+        if self.probe_since.is_some_and(|since| now.ms_since(since) < PROBE_ALONE_MS) {
             return Err(1_000);
         }
         self.probe_since = Some(now);
@@ -170,6 +175,21 @@ mod tests {
         assert_eq!(breaker.pass(at(-86_400_000)), Err(60_000));
         assert_eq!(breaker.state(at(-86_340_000)), BreakerState::HalfOpen);
         assert_eq!(breaker.pass(at(-86_340_000)), Ok(()));
+    }
+
+    #[test]
+    fn a_probe_that_takes_long_does_not_keep_the_others_out() {
+        let mut breaker = opened();
+        assert_eq!(breaker.pass(at(60_000)), Ok(()));
+        assert_eq!(breaker.pass(at(69_999)), Err(1_000));
+        assert_eq!(breaker.pass(at(70_000)), Ok(()), "the second probe");
+        assert_eq!(breaker.pass(at(70_001)), Err(1_000));
+        breaker.report(Health::Success, at(70_002));
+        assert_eq!(breaker.pass(at(70_003)), Ok(()));
+        breaker.report(Health::Success, at(70_004));
+        assert_eq!(breaker.state(at(70_004)), BreakerState::Closed);
+        assert!(!breaker.report(Health::Success, at(600_000)), "the first one, late");
+        assert_eq!(breaker.state(at(600_000)), BreakerState::Closed);
     }
 
     #[test]
