@@ -21,6 +21,7 @@ use crate::health::Standings;
 use crate::journal::Journal;
 use crate::keys::KeySource;
 use crate::live::Live;
+use crate::strangers::Strangers;
 use crate::upstream::{BadBase, Base};
 
 /// Where calls go.
@@ -87,6 +88,7 @@ pub(crate) struct Inner {
     pub(crate) changed: Notify,
     pub(crate) bodies: Arc<BodyMemory>,
     pub(crate) standings: Standings,
+    pub(crate) strangers: Strangers,
     /// Every task that works on a call after its client may have gone.
     pub(crate) calls: TaskTracker,
 }
@@ -112,6 +114,7 @@ impl Gateway {
             changed: Notify::new(),
             bodies: Arc::default(),
             standings: Standings::default(),
+            strangers: Strangers::default(),
             calls: TaskTracker::new(),
         };
         Ok(Gateway { inner: Arc::new(inner) })

@@ -31,6 +31,7 @@ mod refine;
 mod refuse;
 mod route;
 mod server;
+mod strangers;
 mod stream;
 mod upstream;
 

@@ -110,6 +110,14 @@ impl Inner {
             code = answer.code,
             "refused"
         );
+        if witness.key.is_none() {
+            let Some(untold) = self.strangers.tell(severity >= Severity::High, witness.at) else {
+                return;
+            };
+            if untold > 0 {
+                self.note(untold_notice(untold, kind, witness.at));
+            }
+        }
         self.note(Notice {
             at: witness.at,
             kind: kind.to_owned(),
@@ -134,6 +142,24 @@ impl Inner {
             tracing::warn!(kind = notice.kind, subject = notice.subject, "{}", notice.message);
         }
         self.journal.note(notice);
+    }
+}
+
+fn untold_notice(count: u64, kind: &str, at: Timestamp) -> Notice {
+    let mut facts = Map::new();
+    facts.insert("count".to_owned(), json!(count));
+    facts.insert("kind".to_owned(), json!(kind));
+    Notice {
+        at,
+        kind: "auth.flood".to_owned(),
+        severity: Severity::Warning,
+        subject: "callers without a key".to_owned(),
+        message: format!(
+            "{count} more callers without a right key were refused than are put on record in a \
+             minute; they are in the log only."
+        ),
+        facts,
+        notify: false,
     }
 }
 

@@ -316,3 +316,16 @@ async fn what_cannot_be_recorded_is_not_made() {
     world.journal.intents_are(Mood::Willing);
     assert_eq!(world.ask(world.message()).await.status, 200, "and then it works again");
 }
+
+#[tokio::test]
+async fn callers_without_a_key_cannot_fill_the_record() {
+    let world = World::new().await;
+    let mut connection = world.connect().await;
+    for _ in 0..300 {
+        let mut request = world.message();
+        request.headers_mut().remove("x-api-key");
+        connection.ask(request).await.is_refused(401, "authentication_error", "no_credential");
+    }
+    let told = world.journal.notices("auth.failed").len();
+    assert!((120..300).contains(&told), "{told}");
+}
