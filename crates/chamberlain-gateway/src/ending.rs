@@ -120,7 +120,7 @@ fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {
     let outcome = match (whole, &metered.error_type) {
         (true, None) => Outcome::Completed,
         // An error event before anything was begun is a refusal that came late.
-        (_, Some(_)) if metered.usage.is_none() => return nothing(Outcome::UpstreamFailed),
+        (_, Some(_)) if nothing_begun(metered) => return nothing(Outcome::UpstreamFailed),
         _ => Outcome::Cut,
     };
     let Some(usage) = &metered.usage else {
@@ -148,6 +148,13 @@ fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {
     // person is told; a guess above it could break a budget over a mere new name.
     let concern = Some(Concern::Unpriced);
     Verdict { concern, ..charged(outcome, Certainty::Estimated, bill.reserved, usage.totals) }
+}
+
+/// True when an answer has shown no sign of work. That its usage could not be read is none.
+fn nothing_begun(metered: &Metered) -> bool {
+    let Metered { usage, message_id, served_model, .. } = metered;
+    let silent = metered.delivered_chars == 0 && !metered.thinking_seen;
+    usage.is_none() && message_id.is_none() && served_model.is_none() && silent
 }
 
 fn charged(outcome: Outcome, certainty: Certainty, cost: Money, tokens: Tokens) -> Verdict {

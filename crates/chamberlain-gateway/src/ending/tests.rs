@@ -180,3 +180,19 @@ fn free_routes_cost_nothing_whatever_happens() {
         assert_eq!(verdict.concern, None);
     }
 }
+
+#[test]
+fn an_error_after_work_whose_usage_was_not_readable_is_not_free() {
+    let error_type = Some("api_error".to_owned());
+    let worked = [
+        Metered { delivered_chars: 1, ..Metered::default() },
+        Metered { thinking_seen: true, ..Metered::default() },
+        Metered { message_id: Some("msg_1".to_owned()), ..Metered::default() },
+        Metered { served_model: Some(MODEL.to_owned()), ..Metered::default() },
+    ];
+    for metered in worked {
+        let metered = Metered { error_type: error_type.clone(), ..metered };
+        let (_, certainty, cost) = row(answered(metered.clone(), true), false);
+        assert_eq!((certainty, cost), (Certainty::Unsettled, reserved()), "{metered:?}");
+    }
+}
