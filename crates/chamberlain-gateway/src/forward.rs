@@ -145,8 +145,10 @@ impl Dispatch {
         self.settings().breaker
     }
 
-    /// Asks the breaker.
+    /// Asks whether the call is still wanted, by us and by the breaker: a key that was stopped
+    /// while the call waited for its record or for a retry sends nothing more.
     fn pass(&self) -> Result<(), Refusal> {
+        self.gateway.look_again(&self.permit.tale().call)?;
         let now = self.gateway.now();
         let passed = self.gateway.standings.pass(&self.destination, self.breaker(), now);
         passed.map_err(|retry_after_ms| Refusal::BreakerOpen { retry_after_ms })

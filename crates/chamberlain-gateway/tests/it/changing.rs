@@ -11,7 +11,7 @@ use chamberlain_core::time::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::upstream::{Answer, message};
+use crate::upstream::{Answer, error, message};
 use crate::world::{World, body};
 
 /// Sends a message whose body comes in two halves, with a change in between.
@@ -64,6 +64,21 @@ async fn a_key_that_expires_while_its_body_comes_in_does_not_pass() {
     .await;
     assert!(answer.contains("key_expired"), "{answer}");
     assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_is_stopped_between_two_attempts_sends_no_more() {
+    let world = World::new().await;
+    let refusal = Answer::json(529, error("overloaded_error")).header("retry-after-ms", "500");
+    world.upstream.then_answer(refusal);
+    let (mut connection, request) = (world.connect().await, world.message());
+    let asked = tokio::spawn(async move { connection.ask(request).await });
+    world.until("the first attempt", |world| world.upstream.arrived().len() == 1).await;
+    world.publish(|snapshot| state(snapshot, KeyState::Frozen));
+    asked.await.unwrap().is_refused(403, "permission_error", "key_frozen");
+    assert_eq!(world.upstream.arrived().len(), 1);
+    world.settled(1).await;
+    assert!(world.journal.settlements()[0].cost.is_zero());
 }
 
 #[tokio::test]
