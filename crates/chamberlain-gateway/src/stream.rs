@@ -5,7 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use crate::connect::Place;
@@ -95,42 +97,100 @@ impl Body for AnswerBody {
 /// An answer of upstream on its way to the client.
 pub(crate) struct MeteredBody {
     phase: Phase,
+    watch: Option<AbortHandle>,
 }
 
 enum Phase {
-    Flowing(Box<Flow>),
+    Flowing(Arc<Watched>),
     /// The last words are on their way; then it breaks off.
     Breaking(Pin<Box<Sleep>>),
     Done,
 }
 
+/// An answer that can be taken away from a client that does not ask for its next piece: over
+/// HTTP/2 such a client may keep its connection, and so the answer and its money, for ever.
+struct Watched {
+    inside: Mutex<Inside>,
+}
+
+struct Inside {
+    /// `None` once it was taken away.
+    flow: Option<Box<Flow>>,
+    /// When a piece was handed over that nothing was asked for after yet.
+    handed_over: Option<Instant>,
+}
+
+impl Watched {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Next> {
+        let mut inside = self.inside.lock();
+        let Some(flow) = &mut inside.flow else { return Poll::Ready(Next::Cut) };
+        let next = flow.poll(cx);
+        inside.handed_over = next.is_ready().then(Instant::now);
+        next
+    }
+
+    fn see<T>(&self, see: impl FnOnce(&Flow) -> T) -> Option<T> {
+        self.inside.lock().flow.as_deref().map(see)
+    }
+
+    fn take(&self) -> Option<Box<Flow>> {
+        self.inside.lock().flow.take()
+    }
+
+    fn take_stuck(&self, limit: Duration) -> Option<Box<Flow>> {
+        let mut inside = self.inside.lock();
+        let is_stuck = inside.handed_over.is_some_and(|since| since.elapsed() >= limit);
+        if is_stuck { inside.flow.take() } else { None }
+    }
+}
+
+/// Takes the answer away when its client asks for nothing for `limit`, and reads it on.
+async fn watch(watched: Weak<Watched>, limit: Duration) {
+    loop {
+        sleep(limit).await;
+        let Some(watched) = watched.upgrade() else { return };
+        if let Some(flow) = watched.take_stuck(limit) {
+            return drain_beside(flow);
+        }
+    }
+}
+
+fn drain_beside(flow: Box<Flow>) {
+    let gateway = flow.gateway().clone();
+    let drain_ms = flow.permit.tale().call.snapshot.settings.drain_ms_max;
+    gateway.aside(drain(*flow, Instant::now() + Duration::from_millis(drain_ms)));
+}
+
 impl MeteredBody {
     fn new(flow: Flow) -> MeteredBody {
-        let mut body = MeteredBody { phase: Phase::Flowing(Box::new(flow)) };
+        let inside = Inside { flow: Some(Box::new(flow)), handed_over: None };
+        let phase = Phase::Flowing(Arc::new(Watched { inside: Mutex::new(inside) }));
+        let mut body = MeteredBody { phase, watch: None };
         body.end_if_over();
         body
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
-        let flow = match &mut self.phase {
-            Phase::Flowing(flow) => flow,
+        let watched = match &mut self.phase {
+            Phase::Flowing(watched) => watched,
             Phase::Breaking(pause) => {
                 ready!(pause.as_mut().poll(cx));
                 return Poll::Ready(Some(Err(Truncated)));
             }
             Phase::Done => return Poll::Ready(None),
         };
-        match ready!(flow.poll(cx)) {
+        match ready!(watched.poll(cx)) {
             Next::Frame(frame) => {
                 self.end_if_over();
+                self.watch();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Next::End if flow.may_end() => {
+            Next::End if watched.see(Flow::may_end) == Some(true) => {
                 self.end(true);
                 Poll::Ready(None)
             }
             Next::End | Next::Cut => {
-                let words = flow.last_words();
+                let words = watched.see(Flow::last_words).flatten();
                 self.end(false);
                 self.phase = Phase::Breaking(Box::pin(sleep(LAST_WORDS)));
                 match words {
@@ -141,26 +201,37 @@ impl MeteredBody {
         }
     }
 
+    /// Has the answer watched as soon as there is more of it than one piece.
+    fn watch(&mut self) {
+        if let (Phase::Flowing(watched), None) = (&self.phase, &self.watch)
+            && let Some(limit) = watched.see(|flow| flow.idle_max)
+        {
+            let watching = tokio::spawn(watch(Arc::downgrade(watched), limit));
+            self.watch = Some(watching.abort_handle());
+        }
+    }
+
     /// Settles as soon as the last byte is there: whoever writes an answer of known length does
     /// not ask for what comes after it.
     fn end_if_over(&mut self) {
-        if let Phase::Flowing(flow) = &self.phase
-            && flow.is_over()
-            && flow.may_end()
+        if let Phase::Flowing(watched) = &self.phase
+            && watched.see(|flow| flow.is_over() && flow.may_end()) == Some(true)
         {
             self.end(true);
         }
     }
 
     fn end(&mut self, whole: bool) {
-        if let Phase::Flowing(flow) = std::mem::replace(&mut self.phase, Phase::Done) {
+        if let Phase::Flowing(watched) = std::mem::replace(&mut self.phase, Phase::Done)
+            && let Some(flow) = watched.take()
+        {
             flow.end(whole, false);
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.phase {
-            Phase::Flowing(flow) => match flow.left_bytes {
+            Phase::Flowing(watched) => match watched.see(|flow| flow.left_bytes).flatten() {
                 Some(left) => SizeHint::with_exact(left),
                 None => SizeHint::default(),
             },
@@ -174,14 +245,17 @@ impl Drop for MeteredBody {
     /// The client left. What it was sent before is paid for; the rest is read on to learn what
     /// it costs, or cancelled when nothing may be drained.
     fn drop(&mut self) {
-        let Phase::Flowing(flow) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
+        let phase = std::mem::replace(&mut self.phase, Phase::Done);
+        let Phase::Flowing(watched) = phase else { return };
+        let Some(flow) = watched.take() else { return };
         if flow.is_stream && flow.may_end() {
             flow.end(true, false);
             return;
         }
-        let gateway = flow.gateway().clone();
-        let drain_ms = flow.permit.tale().call.snapshot.settings.drain_ms_max;
-        gateway.aside(drain(*flow, Instant::now() + Duration::from_millis(drain_ms)));
+        drain_beside(flow);
     }
 }
 

@@ -124,6 +124,16 @@ pub(crate) async fn read(response: Response<Incoming>) -> Answered {
     Answered { status: head.status, headers: head.headers, body: whole.into(), broken }
 }
 
+/// Reads what is left of an answer; true when it broke off.
+pub(crate) async fn read_on(mut body: Incoming) -> bool {
+    while let Some(frame) = body.frame().await {
+        if frame.is_err() {
+            return true;
+        }
+    }
+    false
+}
+
 /// The next piece of an answer as text.
 pub(crate) async fn piece(body: &mut Incoming) -> String {
     let frame = body.frame().await.unwrap().unwrap();

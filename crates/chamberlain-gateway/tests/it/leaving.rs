@@ -236,3 +236,31 @@ async fn a_client_that_stops_reading_does_not_hold_its_money_for_ever() {
     assert_eq!((settlement.outcome, settlement.cost), (Outcome::ClientLeft, EXACT));
     drop(body);
 }
+
+#[tokio::test]
+async fn over_http2_too_a_client_must_take_its_answer() {
+    let world = World::with(|plan| plan.settings.idle_ms_max = 300).await;
+    let (pieces, answer) = Answer::pieces("text/event-stream");
+    world.upstream.then_answer(answer);
+    let mut connection = Connection::open_http2(world.address).await;
+    pieces.send(data(events()[0])).ok().unwrap();
+    let mut request = world.stream();
+    *request.uri_mut() = "http://gateway.example/v1/messages".parse().unwrap();
+    let mut body = connection.send(request).await.unwrap().into_body();
+    assert_eq!(piece(&mut body).await, events()[0]);
+    let ping = events()[2].repeat(20_000);
+    for _ in 0..40 {
+        pieces.send(data(&ping)).ok().unwrap();
+    }
+    for event in &events()[3..] {
+        pieces.send(data(event)).ok().unwrap();
+    }
+    drop(pieces);
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!((settlement.outcome, settlement.cost), (Outcome::ClientLeft, EXACT));
+    let mut request = world.message();
+    *request.uri_mut() = "http://gateway.example/v1/messages".parse().unwrap();
+    assert_eq!(connection.ask(request).await.status, 200, "the connection serves others");
+    assert!(crate::client::read_on(body).await, "what was taken away ends as broken off");
+}
