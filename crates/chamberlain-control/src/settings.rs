@@ -35,12 +35,8 @@ pub struct EnvironmentSettings {
 /// How long things are kept, in days.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retention {
-    /// Single calls; their hourly sums stay.
+    /// Single calls; their hourly sums and audit records stay.
     pub calls_days: u32,
-    /// Bodies of audit records about single calls; their hashes stay, so proofs stay valid.
-    pub call_audit_days: u32,
-    /// Bodies of all other audit records.
-    pub audit_days: u32,
 }
 
 /// When the audit log's head is signed, and where the signed head goes.
@@ -122,8 +118,6 @@ impl Settings {
         put("timezone".to_owned(), json!(self.timezone));
         put("prices.digest".to_owned(), json!(self.prices.digest()));
         put("retention.calls_days".to_owned(), json!(self.retention.calls_days));
-        put("retention.call_audit_days".to_owned(), json!(self.retention.call_audit_days));
-        put("retention.audit_days".to_owned(), json!(self.retention.audit_days));
         put("checkpoint.interval_s".to_owned(), json!(self.checkpoint.interval_s));
         put("checkpoint.records".to_owned(), json!(self.checkpoint.records));
         put("checkpoint.anchor_file".to_owned(), json!(self.checkpoint.anchor_file));
@@ -177,7 +171,7 @@ impl EnvironmentSettings {
 
 impl Default for Retention {
     fn default() -> Retention {
-        Retention { calls_days: 400, call_audit_days: 400, audit_days: 760 }
+        Retention { calls_days: 400 }
     }
 }
 

@@ -47,10 +47,41 @@ impl Commander {
             check_virtual_keys(ground),
             check_budgets(ground),
             self.check_unsettled(),
+            self.check_reserved(),
         ];
         checks.sort_by_key(|check| std::cmp::Reverse(check.state));
         let state = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Ok);
         Ok(Doctor { state, checks })
+    }
+
+    /// With no call in flight nothing may be set aside: money would be frozen.
+    fn check_reserved(&self) -> Check {
+        let name = "reservations";
+        // A call may begin or end while this looks; the same amount held by no call, seen twice,
+        // is not one of those.
+        match (self.held_by_no_call(), self.held_by_no_call()) {
+            (Ok(Some(first)), Ok(Some(second))) if first == second => problem(
+                name,
+                first,
+                "restart: what no call holds becomes unsettled; and please report it",
+            ),
+            (Err(error), _) | (_, Err(error)) => {
+                problem(name, error.to_string(), "mend the store first")
+            }
+            _ => ok(name, "nothing is set aside but for calls in flight"),
+        }
+    }
+
+    fn held_by_no_call(&self) -> Result<Option<String>, CommandError> {
+        let in_flight = || self.live.get().map_or(0, |live| live.running().in_flight);
+        if in_flight() > 0 {
+            return Ok(None);
+        }
+        let held = self.balances()?.into_iter().find(|(_, balance)| !balance.reserved.is_zero());
+        let held = held.filter(|_| in_flight() == 0);
+        Ok(held.map(|(account, balance)| {
+            format!("{} is set aside in the {account} for no call", balance.reserved)
+        }))
     }
 
     fn check_folder(&self) -> Check {

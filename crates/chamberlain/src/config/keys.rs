@@ -316,22 +316,7 @@ pub(crate) static KEYS: &[Key] = &[
         Kind::Days(1, 36_500),
         "\"400d\"",
         "\"90d\"",
-        "How long each call is kept; hourly sums are kept for good.",
-    ),
-    key(
-        "retention.call_audit",
-        Kind::Days(1, 36_500),
-        "\"400d\"",
-        "\"365d\"",
-        "How long bodies of audit records about single calls are kept; their hashes stay, so \
-         proofs stay valid.",
-    ),
-    key(
-        "retention.audit",
-        Kind::Days(1, 36_500),
-        "\"760d\"",
-        "\"3650d\"",
-        "How long bodies of all other audit records are kept.",
+        "How long each call is kept. Hourly sums and audit records are kept for good.",
     ),
     key(
         "checkpoint.interval",

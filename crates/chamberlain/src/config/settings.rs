@@ -80,11 +80,7 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
             .collect(),
         gateway: read.gateway(),
         thresholds_percent: read.percents("thresholds_percent"),
-        retention: Retention {
-            calls_days: read.small("retention.calls"),
-            call_audit_days: read.small("retention.call_audit"),
-            audit_days: read.small("retention.audit"),
-        },
+        retention: Retention { calls_days: read.small("retention.calls") },
         timezone: read.text("timezone"),
         prices: Arc::new(prices),
         checkpoint: CheckpointSettings {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chamberlain_control::command::{Command, ConfigReload};
+use chamberlain_control::command::{AuditCheckpoint, Command, ConfigReload};
 use chamberlain_control::commander::{Commander, CommanderParts};
 use chamberlain_control::door::{Execute, Inside};
 use chamberlain_control::jobs;
@@ -195,8 +195,12 @@ impl<'a> Server<'a> {
         closing.cancel();
         self.driver.stop().await;
         self.mock.stop().await;
-        let store = self.store.clone();
-        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        let (store, commander) = (self.store.clone(), self.commander.clone());
+        let closed = tokio::task::spawn_blocking(move || {
+            sign_head(&commander);
+            store.close()
+        })
+        .await;
         closed
             .map_err(|error| Failure::failed(format!("closing the store: {error}")))?
             .map_err(|fault| of_store(&fault))
@@ -263,6 +267,14 @@ fn reload_now(commander: Arc<Commander>) {
             Err(error) => tracing::error!(%error, "the configuration stays as it was"),
         }
     });
+}
+
+/// Signs the audit log as it stands, so that what came since the last checkpoint is covered.
+fn sign_head(commander: &Commander) {
+    let command = Command::AuditCheckpoint(AuditCheckpoint {});
+    if let Err(error) = commander.execute(&Principal::Chamberlain, command) {
+        tracing::error!(%error, "the audit log's head was not signed at the end");
+    }
 }
 
 fn readiness(store: &Store, stop: &CancellationToken) -> Readiness {

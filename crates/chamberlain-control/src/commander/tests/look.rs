@@ -87,21 +87,29 @@ impl World {
     }
 }
 
-/// A gateway that says it has three calls in flight and $1.23 settled in staging.
-#[derive(Default)]
+/// A gateway that says it has calls in flight and $1.23 settled in staging.
 struct Gateway {
+    in_flight: u64,
+    reserved: Money,
     written_off: Mutex<Vec<(Vec<AccountId>, Money, Money)>>,
+}
+
+impl Default for Gateway {
+    fn default() -> Gateway {
+        Gateway { in_flight: 3, reserved: Money::ZERO, written_off: Mutex::default() }
+    }
 }
 
 impl Live for Gateway {
     fn running(&self) -> Running {
-        Running { in_flight: 3, ..Running::default() }
+        Running { in_flight: self.in_flight, ..Running::default() }
     }
 
     fn balances(&self) -> Vec<(AccountId, Balance)> {
         let scope = Scope::Environment(EnvironmentName::new("staging"));
         let window = Calendar::utc().window(WindowKind::Daily, NOON);
-        let balance = Balance { settled: cents(123), ..Balance::default() };
+        let (settled, reserved) = (cents(123), self.reserved);
+        let balance = Balance { settled, reserved, ..Balance::default() };
         vec![(AccountId { scope, window }, balance)]
     }
 
@@ -319,4 +327,20 @@ fn the_doctor_names_what_is_wrong() {
     let doctor = world.ask(Doctor {}).unwrap();
     assert_eq!(doctor.state, CheckState::Problem);
     assert_eq!(doctor.checks[0].name, "data folder");
+}
+
+#[test]
+fn the_doctor_finds_money_that_no_call_holds() {
+    for (in_flight, reserved, wanted) in [
+        (0, Money::ZERO, CheckState::Ok),
+        (1, cents(5), CheckState::Ok),
+        (0, cents(5), CheckState::Problem),
+    ] {
+        let world = World::new();
+        let gateway = Gateway { in_flight, reserved, ..Gateway::default() };
+        world.commander.attach_live(Arc::new(gateway));
+        let doctor = world.ask(Doctor {}).unwrap();
+        let check = doctor.checks.into_iter().find(|check| check.name == "reservations").unwrap();
+        assert_eq!(check.state, wanted, "{}", check.message);
+    }
 }
