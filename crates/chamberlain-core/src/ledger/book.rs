@@ -79,6 +79,8 @@ pub struct Book {
     thresholds_percent: Vec<u32>,
     /// The latest moment seen. A clock that steps back does not reopen an ended window.
     latest: Timestamp,
+    /// When the first of the running windows ends; until then there is nothing to forget.
+    next_end: Timestamp,
 }
 
 impl Book {
@@ -89,7 +91,7 @@ impl Book {
             .into_iter()
             .map(|(id, balance)| (id, Account { balance, ..Account::default() }))
             .collect();
-        Book { accounts, thresholds_percent, latest }
+        Book { accounts, thresholds_percent, latest, next_end: latest }
     }
 
     /// The accounts of a scope at `now`, one per window kind.
@@ -220,6 +222,7 @@ impl Book {
     fn account(&mut self, line: &Line) -> &mut Account {
         if !self.accounts.contains_key(&line.account) {
             self.forget_ended();
+            self.next_end = self.next_end.min(line.account.window.end);
             self.accounts.insert(line.account.clone(), Account::default());
         }
         let thresholds = &self.thresholds_percent;
@@ -234,12 +237,18 @@ impl Book {
         account
     }
 
-    /// Drops accounts that can never be charged again. Called when a new account appears, which
-    /// happens a few times a day per scope.
+    /// Drops accounts that can never be charged again. Called when a new account appears; looks
+    /// at them all only when a window has ended since the last time, or the first call of every
+    /// key in a day would keep all others waiting.
     fn forget_ended(&mut self) {
         let latest = self.latest;
+        if latest < self.next_end {
+            return;
+        }
         self.accounts
             .retain(|id, account| id.window.end > latest || !account.balance.reserved.is_zero());
+        let ends = self.accounts.keys().map(|id| id.window.end).filter(|end| *end > latest);
+        self.next_end = ends.min().unwrap_or(Timestamp::from_ms(i64::MAX));
     }
 }
 

@@ -167,3 +167,25 @@ proptest! {
         prop_assert_eq!(book.accounts[&lines[0].account].balance.reserved, Money::ZERO);
     }
 }
+
+#[test]
+fn windows_that_have_ended_are_forgotten_unless_a_call_is_still_charged_to_them() {
+    const DAY_MS: i64 = 86_400_000;
+    let (mut book, lines) = book_with(100);
+    assert!(take(&mut book, &lines, usd(7)));
+    let budgets = Budgets { daily: Some(usd(100)), monthly: None };
+    for day in 1..100 {
+        for key in ["a", "b", "c"] {
+            let scope = Scope::VirtualKey(crate::id::VirtualKeyId::new(key));
+            let now = NOW.plus_ms(day * DAY_MS);
+            let lines = book.lines(&scope, &budgets, &Calendar::utc(), now).to_vec();
+            assert!(take(&mut book, &lines, usd(1)));
+            book.settle(&accounts(&lines), usd(1), usd(1), false);
+        }
+        // Three keys, two windows each, and the two of the first call, which is still in flight.
+        assert!(book.accounts.len() <= 8, "{} on day {day}", book.accounts.len());
+        assert_eq!(book.accounts[&lines[0].account].balance.reserved, usd(7));
+    }
+    book.settle(&accounts(&lines), usd(7), usd(3), false);
+    assert_eq!(book.accounts[&lines[0].account].balance.spent(), usd(3));
+}
