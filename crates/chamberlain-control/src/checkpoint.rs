@@ -46,11 +46,32 @@ pub fn notes(text: &str) -> Vec<String> {
     notes
 }
 
+/// The signed heads in an anchor file's text, in their order. What else is in it is passed over.
+pub fn anchored(text: &str) -> Vec<String> {
+    let parts: Vec<&str> = text.split("\n\n").map(|part| part.trim_matches('\n')).collect();
+    let is_head = |part: &str| Checkpoint::from_text(&format!("{part}\n")).is_some();
+    let pairs = parts.windows(2).filter(|pair| is_head(pair[0]));
+    pairs.map(|pair| format!("{}\n\n{}\n", pair[0], pair[1])).collect()
+}
+
+/// The text of an anchor file, nothing when there is none yet.
+///
+/// # Errors
+/// When it is there and cannot be read, naming it.
+pub fn read_anchors(path: &Path) -> io::Result<String> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(named(path, &error)),
+    }
+}
+
 /// The anchor file, open at its end.
 pub struct Anchor {
     path: PathBuf,
     file: File,
     size: Option<u64>,
+    last: Option<String>,
 }
 
 impl Anchor {
@@ -61,9 +82,15 @@ impl Anchor {
     pub fn open(path: &Path) -> io::Result<Anchor> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
-        let opened = options.open(path).and_then(|mut file| Ok((last_size(&mut file)?, file)));
-        let (size, file) = opened.map_err(|error| named(path, &error))?;
-        Ok(Anchor { path: path.to_owned(), file, size })
+        let opened = options.open(path).and_then(|mut file| Ok((tail(&mut file)?, file)));
+        let (tail, file) = opened.map_err(|error| named(path, &error))?;
+        let (size, last) = (last_size(&tail), anchored(&tail).pop());
+        Ok(Anchor { path: path.to_owned(), file, size, last })
+    }
+
+    /// The last signed head in the file as it was opened.
+    pub fn last(&self) -> Option<&str> {
+        self.last.as_deref()
     }
 
     /// The size that the last checkpoint in the file speaks of.
@@ -96,15 +123,19 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// The size that the last checkpoint in the file speaks of.
-fn last_size(file: &mut File) -> io::Result<Option<u64>> {
+/// The end of the file, long enough for the last note.
+fn tail(file: &mut File) -> io::Result<String> {
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
     let mut tail = Vec::new();
     file.take(TAIL_BYTES).read_to_end(&mut tail)?;
-    let tail = String::from_utf8_lossy(&tail);
+    Ok(String::from_utf8_lossy(&tail).into_owned())
+}
+
+/// The size that the last checkpoint in a text speaks of.
+fn last_size(text: &str) -> Option<u64> {
     let size = |part: &str| Some(Checkpoint::from_text(&format!("{}\n", part.trim()))?.size);
-    Ok(tail.split("\n\n").filter_map(size).last())
+    text.split("\n\n").filter_map(size).last()
 }
 
 #[cfg(test)]
@@ -144,6 +175,8 @@ mod tests {
         append(&path, 5..=6);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, format!("heads of our log\n\n{}\n{}\n", note(5), note(6)));
+        assert_eq!(anchored(&text), [note(5), note(6)]);
+        assert_eq!(Anchor::open(&path).unwrap().last(), Some(note(6).as_str()));
         let gone = Anchor::open(&folder.path().join("no/such/folder")).err().unwrap();
         assert!(gone.to_string().contains("no/such/folder"), "{gone}");
     }

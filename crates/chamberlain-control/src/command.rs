@@ -238,7 +238,7 @@ pub struct VirtualShow {
 }
 
 /// `virtual.update`: what is absent stays as it is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VirtualUpdate {
     /// Id or name.

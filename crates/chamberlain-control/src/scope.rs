@@ -1,7 +1,7 @@
 //! Scopes and keys as people name them.
 
-use chamberlain_core::admission::key::{KeyState, VirtualKey};
-use chamberlain_core::id::EnvironmentName;
+use chamberlain_core::admission::key::{KeyState, PREFIX, VirtualKey};
+use chamberlain_core::id::{EnvironmentName, VirtualKeyId};
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_store::{UpstreamKey, UpstreamKeyState};
 
@@ -30,7 +30,8 @@ pub fn scope(text: &str, house: &House, settings: &Settings) -> Result<Scope, Co
         (_, None, Ok(key)) => Ok(Scope::VirtualKey(key.id.clone())),
         (_, None, Err(error)) if error.code == crate::error::ErrorCode::Conflict => Err(error),
         (_, None, Err(_)) => {
-            Err(CommandError::not_found(format!("no environment and no virtual key is {text:?}"))
+            let shown = public_id(text);
+            Err(CommandError::not_found(format!("no environment and no virtual key is {shown:?}"))
                 .hint(format!(
                     "name one of organization, {}, or a virtual key (chamberlain virtual list)",
                     names(settings)
@@ -62,6 +63,8 @@ pub fn environment<'a>(
 /// # Errors
 /// When there is none, or a name means several revoked ones.
 pub fn virtual_key<'a>(text: &str, house: &'a House) -> Result<&'a VirtualKey, CommandError> {
+    // Whoever finds a key in a log pastes it whole: what counts is the id in it.
+    let text = public_id(text);
     let id = |key: &&VirtualKey| key.id.as_str() == text;
     if let Some(key) = house.virtual_keys.iter().find(id) {
         return Ok(key);
@@ -79,6 +82,15 @@ pub fn virtual_key<'a>(text: &str, house: &'a House) -> Result<&'a VirtualKey, C
         }
         (None, _) => Err(CommandError::not_found(format!("there is no virtual key {text:?}"))
             .hint("chamberlain virtual list shows them")),
+    }
+}
+
+/// The id in a whole virtual key, `chm_<id>_<secret>`; any other text as it is.
+fn public_id(text: &str) -> &str {
+    let inside = text.trim().strip_prefix(PREFIX).and_then(|rest| rest.split_once('_'));
+    match inside {
+        Some((id, _)) if VirtualKeyId::is_well_formed(id) => id,
+        _ => text,
     }
 }
 

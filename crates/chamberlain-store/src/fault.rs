@@ -26,7 +26,9 @@ pub enum StoreFault {
     #[error("the disk is full; free some space and writing goes on by itself")]
     DiskFull,
     /// Writing is not possible, or was not asked for.
-    #[error("the store is open for reading only ({0})")]
+    #[error(
+        "the store cannot be written ({0}); let Chamberlain's user write to its folder and files"
+    )]
     ReadOnly(String),
     /// Others could read it, or we may not.
     #[error("{path}: {problem}")]

@@ -62,6 +62,11 @@ impl DataDir {
         self.path.join("chamberlain.db")
     }
 
+    /// The file by whose lock the store is held. It stays when nobody holds it.
+    pub(crate) fn store_lock(&self) -> PathBuf {
+        self.path.join("chamberlain.db.lock")
+    }
+
     /// The master key's file, where nobody brings the key from elsewhere.
     pub(crate) fn master_key(&self) -> PathBuf {
         self.path.join("master.key")

@@ -6,6 +6,7 @@ use std::path::Path;
 use chamberlain_core::audit::checkpoint::Checkpoint as Head;
 use chamberlain_core::audit::merkle::{Hash, to_hex};
 use chamberlain_core::audit::note::VerifierKey;
+use chamberlain_core::audit::proof;
 use chamberlain_core::audit::record::{Principal, Record};
 use chamberlain_core::audit::tlog_proof::TlogProof;
 use chamberlain_core::audit::verify::{Columns, Report, StoredRecord, Verifier};
@@ -29,7 +30,10 @@ const CHECKPOINTS: usize = 1_000;
 impl Commander {
     pub(super) fn audit_verify(&self, asked: &AuditVerify) -> Result<AuditVerified, CommandError> {
         let signer = self.signer()?;
-        let external = asked.checkpoint.as_deref().map(checkpoint::notes).unwrap_or_default();
+        let external = match &asked.checkpoint {
+            Some(given) => checkpoint::notes(given),
+            None => self.anchored()?,
+        };
         let mut verifier = Verifier::new(vec![signer.clone()], 0);
         external.iter().for_each(|note| verifier.checkpoint(note));
         let mut kept = Kept { store: &self.store, above: None };
@@ -166,6 +170,14 @@ impl Commander {
     /// Brings the anchor file up to date.
     pub(crate) fn anchor(&self, path: &Path) -> Result<(), String> {
         let mut anchor = Anchor::open(path).map_err(|error| error.to_string())?;
+        let last = anchor.last();
+        if !last.map_or(Ok(true), |note| self.grew_from(note)).map_err(|error| error.to_string())? {
+            return Err(format!(
+                "the audit log did not grow from the last head in {}: it was cut, rolled back or \
+                 begun anew; nothing is added there (see chamberlain audit verify)",
+                path.display()
+            ));
+        }
         loop {
             let above = anchor.size().unwrap_or(0);
             let missing = self
@@ -178,6 +190,28 @@ impl Commander {
             let missing = missing.iter().map(|kept| (kept.size, &kept.note[..]));
             anchor.append(missing).map_err(|error| error.to_string())?;
         }
+    }
+
+    /// The signed heads in the anchor file, none where there is no such file.
+    pub(crate) fn anchored(&self) -> Result<Vec<String>, CommandError> {
+        let Some(path) = self.settings().checkpoint.anchor_file else { return Ok(Vec::new()) };
+        let text = checkpoint::read_anchors(&path).map_err(|error| {
+            CommandError::failed(format!("the anchor file: {error}"))
+                .hint("make it readable, or name a signed head with --checkpoint")
+        })?;
+        Ok(checkpoint::anchored(&text))
+    }
+
+    /// Whether the log grew from the head that `note` is about. `false` also when the note is
+    /// signed by somebody else.
+    pub(crate) fn grew_from(&self, note: &str) -> Result<bool, CommandError> {
+        let Ok(head) = Head::open(note, &[self.signer()?]) else { return Ok(false) };
+        let (size, root) = self.store.audit_head().map_err(from_store)?;
+        if head.size > size {
+            return Ok(false);
+        }
+        let path = self.store.audit_consistency(head.size, size).map_err(from_store)?;
+        Ok(proof::is_consistent(head.size, size, &head.root, &root, &path))
     }
 
     pub(crate) fn signer(&self) -> Result<VerifierKey, CommandError> {

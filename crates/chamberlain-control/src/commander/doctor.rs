@@ -4,14 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use chamberlain_core::admission::key::KeyState;
-use chamberlain_core::audit::checkpoint::Checkpoint as Head;
-use chamberlain_core::audit::proof;
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::record::Certainty;
 use chamberlain_core::time::WindowKind;
 use chamberlain_store::{CallFilter, EffectState};
 
-use super::{Commander, audit, from_store, status};
+use super::{Commander, audit, status};
 use crate::error::CommandError;
 use crate::publish;
 use crate::reply::{Check, CheckState, Doctor};
@@ -124,23 +122,29 @@ impl Commander {
 
     fn audit_grew_from_last_checkpoint(&self) -> Result<Option<(bool, u64)>, CommandError> {
         let Some(last) = self.last_checkpoint()? else { return Ok(None) };
-        let note = String::from_utf8_lossy(&last.note);
-        let Ok(head) = Head::open(&note, &[self.signer()?]) else {
-            return Ok(Some((false, last.size)));
-        };
-        let (size, root) = self.store.audit_head().map_err(from_store)?;
-        if head.size > size {
-            return Ok(Some((false, head.size)));
-        }
-        let path = self.store.audit_consistency(head.size, size).map_err(from_store)?;
-        let grew = proof::is_consistent(head.size, size, &head.root, &root, &path);
-        Ok(Some((grew, head.size)))
+        let grew = self.grew_from(&String::from_utf8_lossy(&last.note))?;
+        Ok(Some((grew, last.size)))
     }
 
     fn check_anchor(&self, ground: Ground<'_>) -> Check {
         let name = "checkpoints elsewhere";
         match &ground.settings.checkpoint.anchor_file {
-            Some(path) if path.exists() => ok(name, format!("appended to {}", path.display())),
+            Some(path) if path.exists() => {
+                let last = self.anchored().map(|notes| notes.into_iter().next_back());
+                match last.and_then(|note| note.map_or(Ok(true), |note| self.grew_from(&note))) {
+                    Ok(true) => ok(name, format!("appended to {}", path.display())),
+                    Ok(false) => problem(
+                        name,
+                        format!(
+                            "the log did not grow from the last head in {}: it was cut, rolled \
+                             back or begun anew",
+                            path.display()
+                        ),
+                        "chamberlain audit verify; keep a copy of all files, restore the newest backup",
+                    ),
+                    Err(error) => problem(name, error.message, error.hint.unwrap_or_default()),
+                }
+            }
             Some(path) => warning(
                 name,
                 format!("{} does not exist yet", path.display()),
@@ -192,7 +196,8 @@ impl Commander {
         let name = "vault";
         let keys: Vec<_> = publish::open_keys(ground.house).collect();
         match keys.iter().find_map(|id| self.open_key(id).err()) {
-            None => ok(name, format!("all {} upstream keys in use open", keys.len())),
+            None if keys.is_empty() => ok(name, "it opens; it holds no upstream key yet"),
+            None => ok(name, format!("upstream keys that open: {} of {0}", keys.len())),
             Some(error) => problem(name, error.message, error.hint.unwrap_or_default()),
         }
     }
@@ -228,7 +233,7 @@ fn check_upstream(ground: Ground<'_>) -> Check {
         false => warning(
             name,
             format!("calls of {} go to the mock: they have no key", without.join(", ")),
-            "chamberlain key add --environment NAME",
+            "chamberlain key add --name main",
         ),
     }
 }

@@ -1,7 +1,7 @@
 //! `chamberlain audit`: the Merkle log of everything that was decided and changed.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -94,8 +94,11 @@ fn show_verified(out: &Out, verified: &AuditVerified) -> Result<(), Failure> {
         ("records", verified.records.to_string()),
         ("root", verified.root.clone()),
         ("signed by", verified.signer.clone()),
-        ("last checkpoint at", or_dash(verified.last_checkpoint)),
-        ("compared with one kept elsewhere", verified.external.to_string()),
+        ("signed up to record", or_dash(verified.last_checkpoint)),
+        (
+            "compared with one kept elsewhere",
+            if verified.external { "yes" } else { "no" }.to_owned(),
+        ),
     ])?;
     for problem in &verified.problems {
         let place = problem.seq.map_or_else(String::new, |seq| format!("record {seq}: "));
@@ -114,7 +117,13 @@ fn export(
     let mut file = match file {
         Some(path) => {
             let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-            let opened = opened.map_err(|error| Failure::file(&path, &error))?;
+            let opened = opened.map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    Failure::new(exit::CONFLICT, format!("{} exists already", path.display()))
+                        .hint("move it away, or name another file with --out")
+                }
+                _ => Failure::file(&path, &error),
+            })?;
             Some((path, std::io::BufWriter::new(opened)))
         }
         None => None,

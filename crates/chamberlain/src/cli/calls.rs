@@ -91,14 +91,12 @@ impl Calls {
             return Err(Failure::usage("--csv and --json are two forms; choose one"));
         }
         let door = context.door()?;
-        if self.csv {
-            context.out.line(CSV_HEADINGS)?;
-        }
         if self.follow {
             return self.follow(context.out, door.as_ref());
         }
         let (calls, has_more) = self.page(door.as_ref(), self.limit as usize)?;
         if self.csv {
+            context.out.line(CSV_HEADINGS)?;
             return calls.iter().try_for_each(|call| context.out.line(&csv(call)));
         }
         let reply = CallsReply { calls, has_more };
@@ -157,6 +155,9 @@ impl Calls {
     fn follow(&self, out: Out, door: &dyn Door) -> Result<(), Failure> {
         let (mut last, _) = self.page(door, 10)?;
         last.reverse();
+        if self.csv {
+            out.line(CSV_HEADINGS)?;
+        }
         if out.terminal && !out.json && !self.csv {
             out.line(&in_columns(HEADINGS.iter().copied()).to_uppercase())?;
         }
@@ -239,7 +240,9 @@ fn word<T: Serialize>(value: Option<T>) -> String {
 
 fn row(call: &Call) -> Vec<String> {
     let outcome = match (&call.outcome, call.certainty) {
-        (None, _) => "in_flight".to_owned(),
+        // Chamberlain stopped while it was in flight: how it ended is not known.
+        (None, Some(certainty)) => format!("unknown ({})", word(Some(certainty))),
+        (None, None) => "in_flight".to_owned(),
         (Some(outcome), Some(chamberlain_core::record::Certainty::Settled)) => word(Some(outcome)),
         (Some(outcome), certainty) => format!("{} ({})", word(Some(outcome)), word(certainty)),
     };

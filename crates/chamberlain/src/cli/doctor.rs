@@ -168,7 +168,10 @@ fn disk(data: &Path, checks: &mut Vec<Check>) {
 
 /// Asks behind the door; gives what the running server says of itself.
 fn inside(context: &Context, data: &Path, checks: &mut Vec<Check>) -> Option<Running> {
-    if !data.join("chamberlain.db").exists() {
+    // A folder that was never used has nothing to look at, one whose store is gone has.
+    let has = |name: &str| data.join(name).exists();
+    let used = has("chamberlain.db") || (has("master.key") && has("chamberlain.db.lock"));
+    if !used {
         return None;
     }
     let door = match context.door() {
@@ -276,7 +279,7 @@ fn upstream(
             NAME,
             CheckState::Problem,
             format!("{url} cannot be reached: {reason}"),
-            Some("look at the network, DNS and firewall of this machine".to_owned()),
+            Some("look at upstream.url, and at the network, DNS and firewall here".to_owned()),
         )),
     }
 }

@@ -26,6 +26,7 @@ mod write_off;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use chamberlain_core::secret::redact;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::failure::{Failure, exit};
@@ -174,14 +175,35 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Help and version go to stdout and are a success; mistakes go to stderr.
+/// Help and version go to stdout and are a success; mistakes go to stderr, as JSON when that was
+/// asked for, and without a key that was put on the command line.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody there to read it is no failure of ours.
-    let _ = error.print();
-    match error.use_stderr() {
-        true => ExitCode::from(exit::USAGE),
-        false => ExitCode::SUCCESS,
+    if !error.use_stderr() {
+        // Nobody there to read it is no failure of ours.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
     }
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let has_key = words.iter().any(|word| {
+        let word = word.to_string_lossy();
+        redact(&word) != word
+    });
+    if json || has_key {
+        let text = error.to_string();
+        let shown = redact(text.trim());
+        let mut failure = Failure::usage(shown.strip_prefix("error: ").unwrap_or(&shown));
+        if has_key {
+            failure = failure.hint(
+                "others on this machine can see a command line: revoke the key that was on it, and \
+                 give its successor by stdin or --from-env",
+            );
+        }
+        Out::new(json).failure(&failure);
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(exit::USAGE)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use chamberlain_control::wire::Change;
 use chamberlain_core::anthropic::request::Capability;
 use chamberlain_core::money::Money;
+use ipnet::IpNet;
 
 use crate::config::value;
 
@@ -16,6 +17,11 @@ pub(super) fn money(text: &str) -> Result<Money, String> {
 /// Reads a capability by name.
 pub(super) fn capability(text: &str) -> Result<Capability, String> {
     value::read_capability(text).map_err(|wrong| format!("{}; {}", wrong.what, wrong.fix))
+}
+
+/// Reads a network like `10.0.1.0/24`.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    value::read_network(text).map_err(|wrong| format!("{}; {}", wrong.what, wrong.fix))
 }
 
 /// Reads a whole number above zero.

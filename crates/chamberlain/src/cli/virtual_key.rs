@@ -119,7 +119,7 @@ struct Create {
     #[arg(long = "deny-capability", value_name = "NAME", value_parser = parse::capability)]
     capabilities_deny: Vec<Capability>,
     /// Take calls from this network only; repeatable
-    #[arg(long = "cidr", value_name = "CIDR")]
+    #[arg(long = "cidr", value_name = "CIDR", value_parser = parse::network)]
     cidrs: Vec<IpNet>,
     /// When it ends: 30d, 12h, 2026-12-31 (end of that day) or RFC 3339
     #[arg(long, value_name = "WHEN")]
@@ -174,7 +174,7 @@ struct Update {
     #[arg(long = "deny-capability", value_name = "NAME", value_parser = parse::capability)]
     capabilities_deny: Option<Vec<Capability>>,
     /// Source networks, replacing all before; repeatable
-    #[arg(long = "cidr", value_name = "CIDR")]
+    #[arg(long = "cidr", value_name = "CIDR", value_parser = parse::network)]
     cidrs: Option<Vec<IpNet>>,
     /// When it ends
     #[arg(long, value_name = "WHEN|off", value_parser = parse::text_change)]
@@ -210,7 +210,14 @@ impl Virtual {
                 })
             }
             Verb::Show { key } => context.show(&context.ask(VirtualShow { key })?, facts),
-            Verb::Update(update) => context.show(&context.ask(update.question())?, facts),
+            Verb::Update(update) => {
+                let asked = update.question();
+                if asked == (VirtualUpdate { key: asked.key.clone(), ..VirtualUpdate::default() }) {
+                    return Err(Failure::usage("nothing to change")
+                        .hint("name what is to change (chamberlain virtual update --help)"));
+                }
+                context.show(&context.ask(asked)?, facts)
+            }
             Verb::Freeze(freeze) => freeze.run(context),
             Verb::Unfreeze { key } => context.show(&context.ask(VirtualUnfreeze { key })?, facts),
             Verb::Revoke { key, reason } => {

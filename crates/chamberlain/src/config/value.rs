@@ -14,7 +14,8 @@ use toml::Spanned;
 use toml::de::{DeValue, ValueDeserializer};
 
 use super::suggest;
-use address::{read_address, read_network, read_url};
+pub(crate) use address::read_network;
+use address::{read_address, read_url};
 use units::{DAY_MS, SIZE_UNITS, TIME_UNITS, size_text, with_unit, within};
 
 mod address;
@@ -403,7 +404,7 @@ fn read_money(text: &str) -> Result<Value, Wrong> {
     Ok(Value::Money(money))
 }
 
-/// Reads `1h30m`, `32MiB`: one or more whole numbers, each with its unit.
+/// Reads a capability by its name.
 pub(crate) fn read_capability(text: &str) -> Result<Capability, Wrong> {
     use serde::Deserialize;
     use serde::de::IntoDeserializer;

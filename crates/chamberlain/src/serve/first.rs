@@ -78,6 +78,7 @@ impl Ready<'_> {
         format!("{head}{}{}", self.trial(), self.next())
     }
 
+    /// What can be pasted. The Python stands at the left edge: indented, it would not run.
     fn trial(&self) -> String {
         let Some(key) = self.first else { return String::new() };
         let (gateway, key) = (self.gateway, key.expose());
@@ -96,17 +97,17 @@ Try it with curl:
 
 or with the official Python SDK (pip install anthropic):
 
-  import anthropic
-  client = anthropic.Anthropic(
-      base_url="{gateway}",
-      api_key="{key}",
-  )
-  message = client.messages.create(
-      model="claude-haiku-5-5",
-      max_tokens=64,
-      messages=[{{"role": "user", "content": "Hello"}}],
-  )
-  print(message.content[0].text)
+import anthropic
+client = anthropic.Anthropic(
+    base_url="{gateway}",
+    api_key="{key}",
+)
+message = client.messages.create(
+    model="claude-haiku-5-5",
+    max_tokens=64,
+    messages=[{{"role": "user", "content": "Hello"}}],
+)
+print(message.content[0].text)
 "#
         )
     }

@@ -29,10 +29,29 @@ pub(crate) fn open(
 ) -> Result<Opened, Failure> {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let boot_id = boot_id.trim().to_owned();
+    refuse_lost_store(data)?;
     let options = OpenOptions { clock, boot_id, read_only: false, bytes_max: None };
     let store = Store::open(&data.store(), options).map_err(|fault| of_store(&fault))?;
     let vault = Arc::new(open_vault(data, &store, entropy)?);
     Ok(Opened { store, vault })
+}
+
+/// A folder that was used before but whose store is gone is not begun anew: with empty books every
+/// budget would be whole again, and no virtual key known.
+fn refuse_lost_store(data: &DataDir) -> Result<(), Failure> {
+    let store = data.store();
+    let empty = std::fs::metadata(&store).map_or(true, |found| found.len() == 0);
+    if !empty || !data.master_key().exists() || !data.store_lock().exists() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is missing or empty, although this folder was used before: its master.key is there",
+        store.display()
+    );
+    Err(Failure::new(exit::UNAVAILABLE, message).hint(
+        "restore it from the last backup; to begin anew, with no keys and no books, name another \
+         folder with --data",
+    ))
 }
 
 fn open_vault(data: &DataDir, store: &Store, entropy: &dyn Entropy) -> Result<Vault, Failure> {

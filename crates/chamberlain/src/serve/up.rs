@@ -183,7 +183,13 @@ impl<'a> Server<'a> {
             upstream: (!self.upstream.is_mock).then_some(upstream),
             first: first.as_ref().map(|key: &Secret| key),
         }
-        .show(&self.context.out)?;
+        .show(&self.context.out)
+        .map_err(|failure| match failure.code {
+            // A command that nobody reads may end quietly; a server that does not serve may not.
+            0 => Failure::failed("stdout was closed before it could be told where to call")
+                .hint("keep stdout open, or send it to a file"),
+            _ => failure,
+        })?;
         drop(first);
 
         let commander = self.commander.clone();
@@ -280,7 +286,10 @@ fn sign_head(commander: &Commander) {
 fn readiness(store: &Store, stop: &CancellationToken) -> Readiness {
     let (store, stop) = (store.clone(), stop.clone());
     Arc::new(move || match store.health().failure {
-        Some(failure) => Err(format!("the store cannot be written: {failure:?}")),
+        Some(failure) => {
+            let since = failure.since;
+            Err(format!("the store cannot be written since {since}: {}", failure.fault))
+        }
         None if stop.is_cancelled() => Err("it is shutting down".to_owned()),
         None => Ok(()),
     })

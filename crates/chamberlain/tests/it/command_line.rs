@@ -16,6 +16,39 @@ fn help_is_data_and_a_mistake_is_not() {
 }
 
 #[test]
+fn a_mistake_is_json_when_json_was_asked_for() {
+    let place = Place::new();
+    for line in ["virtuel list --json", "limit set staging --rpm 0 --json", "--json pause staging"]
+    {
+        let wrong = place.run(line);
+        assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(2), ""), "{line}");
+        let error: serde_json::Value = serde_json::from_str(&wrong.stderr).unwrap();
+        assert_eq!(error["error"]["exit_code"], 2, "{line}");
+    }
+}
+
+#[test]
+fn a_key_on_the_command_line_is_not_repeated() {
+    let place = Place::new();
+    let key = format!("sk-ant-{}-{}", "api03", "k".repeat(95));
+    for line in [format!("key add {key}"), format!("key add --name a --key={key} --json")] {
+        let wrong = place.run(&line);
+        assert_eq!(wrong.code, Some(2), "{wrong:#?}");
+        assert!(!wrong.stderr.contains("kkkkkkkk"), "{}", wrong.stderr);
+        assert!(wrong.stderr.contains("revoke the key"), "{}", wrong.stderr);
+    }
+}
+
+#[test]
+fn a_network_is_read_as_the_configuration_reads_it() {
+    let place = Place::new();
+    let wrong = place.run("virtual create --name a --environment staging --cidr 10.0.0.1/8");
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("10.0.0.0/8"), "{}", wrong.stderr);
+    assert!(!place.data().exists(), "nothing was done");
+}
+
+#[test]
 fn nobody_reading_is_no_failure() {
     let place = Place::new();
     let mut child = place

@@ -1,6 +1,9 @@
 //! Starting, serving, reloading, stopping.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
@@ -329,10 +332,50 @@ fn a_frozen_key_and_a_paused_scope_take_no_calls() {
     assert_ne!(message(&gateway, &key).status, 200);
     place.run("virtual unfreeze first").ok();
     assert_eq!(message(&gateway, &key).status, 200);
+    // Whoever found the key in a log has the whole of it, not its name.
+    let frozen = place.run(&format!("freeze {key} --reason leaked --json")).ok();
+    assert!(frozen.contains("\"frozen\"") && !frozen.contains(&key), "{frozen}");
+    place.run("virtual unfreeze first").ok();
     place.run("pause development --reason test").ok();
     assert_eq!(message(&gateway, &key).status, 503);
     place.run("resume development").ok();
     assert_eq!(message(&gateway, &key).status, 200);
+}
+
+#[test]
+fn a_used_folder_without_its_store_is_not_begun_anew() {
+    let place = Place::new();
+    assert_eq!(place.up().stop().0.code(), Some(0));
+    let file = place.data().join("chamberlain.db");
+    for lose in [|path: &Path| std::fs::write(path, ""), |path: &Path| std::fs::remove_file(path)] {
+        lose(&file).unwrap();
+        let started = place.run("up --listen 127.0.0.1:0 --console 127.0.0.1:0");
+        assert_eq!(started.code, Some(7), "{started:#?}");
+        assert!(started.stderr.contains("restore it from the last backup"), "{}", started.stderr);
+        assert_eq!(place.run("virtual create --name a --environment staging").code, Some(7));
+        assert_eq!(place.run("doctor --offline").code, Some(3));
+    }
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_is_printed_can_be_pasted() {
+    let place = Place::new();
+    let mut child = place
+        .command("up --listen 127.0.0.1:0 --console 127.0.0.1:0")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut page = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    while !page.ends_with("Ctrl-C ends it.\n") {
+        assert_ne!(lines.read_line(&mut page).unwrap(), 0, "{page}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let python = page.split("(pip install anthropic):\n").nth(1).unwrap();
+    let first = python.lines().find(|line| !line.is_empty()).unwrap();
+    assert_eq!(first, "import anthropic", "indented, Python would refuse it");
 }
 
 #[test]

@@ -105,3 +105,37 @@ fn the_job_signs_and_anchors() {
     let verified = world.ask(AuditVerify { checkpoint: Some(notes.join("\n")) }).unwrap();
     assert!(verified.ok && verified.external, "{:?}", verified.problems);
 }
+
+#[test]
+fn an_anchor_file_tells_of_a_log_that_was_rolled_back() {
+    let anchors = tempfile::tempdir().unwrap();
+    let path = anchors.path().join("heads");
+    let mut settings = Settings::default();
+    settings.checkpoint.anchor_file = Some(path.clone());
+    let world = World::with(settings);
+    world.ask(create("a")).unwrap();
+    let job = jobs::all(&world.commander).remove(0);
+    job.run(world.clock.now()).unwrap();
+    let verified = world.ask(AuditVerify { checkpoint: None }).unwrap();
+    assert!(verified.ok && verified.external, "the anchor file is read without being named");
+
+    // The file knows of nine records, the log of fewer: as after going back to an older copy.
+    let signer = world.commander.signer().unwrap();
+    let head = chamberlain_core::audit::checkpoint::Checkpoint {
+        origin: signer.name().to_owned(),
+        size: 9,
+        root: [3; 32],
+    };
+    let note = head.sign(&signer, |text| world.commander.vault.sign(text)).unwrap();
+    let before = std::fs::read_to_string(&path).unwrap() + &note + "\n";
+    std::fs::write(&path, &before).unwrap();
+    let verified = world.ask(AuditVerify { checkpoint: None }).unwrap();
+    assert!(verified.problems[0].problem.contains("cut or rolled back"), "{:?}", verified.problems);
+    for number in 0..20 {
+        world.ask(create(&format!("key {number}"))).unwrap();
+    }
+    world.clock.turn(60_000);
+    let refused = jobs::all(&world.commander).remove(0).run(world.clock.now()).unwrap_err();
+    assert!(refused.contains("did not grow"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), before, "no head is added to those");
+}

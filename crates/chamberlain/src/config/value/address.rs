@@ -38,7 +38,8 @@ pub(super) fn read_url(text: &str) -> Result<Value, Wrong> {
     }
 }
 
-pub(super) fn read_network(text: &str) -> Result<IpNet, Wrong> {
+/// Reads a network like `10.0.1.0/24`, without bits beyond its prefix.
+pub(crate) fn read_network(text: &str) -> Result<IpNet, Wrong> {
     if let Ok(address) = text.parse::<std::net::IpAddr>() {
         let fix = format!("write \"{}\"", IpNet::from(address));
         return wrong(format!("{text:?} is an address, not a network"), fix);
