@@ -59,7 +59,9 @@ pub enum StoreFault {
         step: u32,
     },
     /// The operating system failed.
-    #[error("the store's files could not be read or written: {0}")]
+    #[error(
+        "the store's files could not be read or written: {0}; look at the disk's free space and health"
+    )]
     Io(String),
     /// The writer is gone: the store was closed, or it failed beyond repair.
     #[error("the store is closed")]

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::parse;
 use crate::failure::Failure;
-use crate::out::{Out, csv_field, or_dash};
+use crate::out::{Out, clean, csv_field, or_dash};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -103,6 +103,9 @@ impl Calls {
         context.show(&reply, |out, reply| {
             out.table(&HEADINGS, reply.calls.iter().map(row).collect())
         })?;
+        if reply.calls.is_empty() {
+            context.out.hint("no call on record is like that");
+        }
         if has_more {
             context.out.hint("there are more: raise --limit or narrow with --since and --until");
         }
@@ -181,11 +184,7 @@ impl Calls {
         } else if out.json {
             out.value(call)
         } else {
-            let cells = row(call);
-            out.line(&crate::out::clean(&match out.terminal {
-                true => in_columns(cells.iter().map(String::as_str)),
-                false => cells.join("\t"),
-            }))
+            out.line(&followed(call, out.terminal))
         }
     }
 }
@@ -218,6 +217,16 @@ impl Seen {
             self.shown = self.shown.split_off(after);
         }
         news
+    }
+}
+
+/// One line of a followed list: in columns for people, tab-separated for programs.
+fn followed(call: &Call, terminal: bool) -> String {
+    let cells = row(call);
+    let cells: Vec<_> = cells.iter().map(|cell| clean(cell)).collect();
+    match terminal {
+        true => in_columns(cells.iter().map(AsRef::as_ref)),
+        false => cells.join("\t"),
     }
 }
 
@@ -333,6 +342,15 @@ mod tests {
         assert_eq!(ids(news), ["2", "4"]);
         assert_eq!(seen.after.as_deref(), Some("4"));
         assert_eq!(seen.shown.len(), 1);
+    }
+
+    #[test]
+    fn a_followed_line_keeps_its_tabs_and_cannot_drive_the_terminal() {
+        let mut call = call("1", true);
+        call.model = "m\u{1b}[2J\tx".to_owned();
+        let line = followed(&call, false);
+        assert_eq!(line.split('\t').count(), HEADINGS.len(), "{line}");
+        assert!(!line.contains('\u{1b}') && !followed(&call, true).contains('\u{1b}'));
     }
 
     #[test]
