@@ -133,14 +133,12 @@ def test_what_arrives_upstream(house, mock, key):
     assert entry["body_bytes"] == len(body)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_compressed_bodies_arrive_as_they_were_sent(house, mock, key, encoding):
     import zlib
 
     plain = json.dumps(PLAIN).encode()
-    packed = {"gzip": gzip.compress, "deflate": zlib.compress}.get(encoding)
-    if packed is None:
-        pytest.skip("this Python has no encoder for it; the gateway's own tests cover it")
+    packed = {"gzip": gzip.compress, "deflate": zlib.compress}[encoding]
     body = packed(plain)
     answer = send(house.gateway, {"x-api-key": key}, body, {"content-encoding": encoding})
     entry = mock.journal()[-1]

@@ -115,3 +115,8 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path, own_mock):
     assert (last["outcome"], last["cost"]) == ("not_sent", "0.00")
     assert house.stop() == 0
     upstream.stop()
+
+
+def test_another_machine_without_tls_is_refused(tmp_path):
+    with pytest.raises(RuntimeError, match="travel in the clear"):
+        House(tmp_path, upstream="http://192.0.2.1:80", key=real_looking_key())

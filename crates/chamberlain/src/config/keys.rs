@@ -197,6 +197,14 @@ pub(crate) static KEYS: &[Key] = &[
         "\"http://127.0.0.1:9000\"",
         "Where calls go.",
     )),
+    at_start(key(
+        "upstream.allow_plain_http",
+        Kind::Flag,
+        "false",
+        "true",
+        "Whether calls may go to another machine without TLS. The upstream key then travels in \
+         the clear.",
+    )),
     key(
         "upstream.connect_timeout",
         Kind::Duration(100, 2 * MINUTE),

@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) upstream_url: String,
     /// True when somebody wrote where calls go.
     pub(crate) upstream_is_written: bool,
+    /// Whether calls may go to another machine without TLS.
+    pub(crate) allow_plain_http: bool,
     /// What the control plane and the gateway need.
     pub(crate) settings: Settings,
 }
@@ -99,6 +101,7 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
         stop_grace_ms: read.number("server.stop_grace"),
         upstream_url: read.text("upstream.url"),
         upstream_is_written: typed.place("upstream.url").is_some(),
+        allow_plain_http: read.flag("upstream.allow_plain_http"),
         settings,
     };
     contradictions(&config, typed, &mut mistakes);

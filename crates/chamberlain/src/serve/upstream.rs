@@ -70,5 +70,37 @@ pub(super) fn choose(inside: &Inside, config: &Config, mock: &str) -> Result<Ups
     let base: Uri = base
         .parse()
         .map_err(|error| Failure::usage(format!("the upstream URL {base:?}: {error}")))?;
+    if has_key && !config.allow_plain_http && is_plain_and_far(&base) {
+        return Err(Failure::usage(format!(
+            "{base} is another machine without TLS: the upstream key would travel in the clear"
+        ))
+        .hint("write https://, or allow it with upstream.allow_plain_http = true"));
+    }
     Ok(Upstream { base, is_mock: !has_key })
+}
+
+/// Whether calls would leave this machine without TLS.
+fn is_plain_and_far(base: &Uri) -> bool {
+    let host = base.host().unwrap_or_default().trim_matches(['[', ']']);
+    let near = host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    base.scheme_str() == Some("http") && !near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_leaves_this_machine_under_tls_only() {
+        for near in ["http://127.0.0.1:9000", "http://localhost", "http://[::1]:9000"] {
+            assert!(!is_plain_and_far(&near.parse().unwrap()), "{near}");
+        }
+        for far in
+            ["http://10.0.0.7:9000", "http://api.anthropic.com", "http://127.0.0.1.evil.example"]
+        {
+            assert!(is_plain_and_far(&far.parse().unwrap()), "{far}");
+        }
+        assert!(!is_plain_and_far(&"https://api.anthropic.com".parse().unwrap()));
+    }
 }
