@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::reply;
-use crate::wire::{Change, SecretText};
+use crate::wire::{Change, CostBy, SecretText};
 
 /// A command that knows the type of its reply.
 pub trait Ask: Into<Command> {
@@ -435,21 +435,6 @@ pub struct CostToday {
 pub struct CostMonth {
     /// Only of this environment.
     pub environment: Option<String>,
-}
-
-/// By what costs are added up.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CostBy {
-    /// By virtual key.
-    #[default]
-    VirtualKey,
-    /// By served model.
-    Model,
-    /// By environment.
-    Environment,
-    /// By operation.
-    Operation,
 }
 
 /// `cost.top`

@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::command::Command;
 use crate::door::Execute;
 use crate::error::CommandError;
+use crate::fault::from_store;
 use crate::house::House;
 use crate::jobs::exceed::UsedUp;
 use crate::publish::{self, Publisher};
@@ -35,15 +36,12 @@ mod audit;
 mod calls;
 mod costs;
 mod doctor;
-mod fault;
 mod keys;
 mod pauses;
 mod reload;
 mod status;
 mod terms;
 mod virtual_keys;
-
-pub use fault::from_store;
 
 /// What a running gateway tells the control plane.
 pub trait Live: Send + Sync + 'static {

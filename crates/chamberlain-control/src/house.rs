@@ -10,8 +10,8 @@ use chamberlain_core::snapshot::{Budgets, Limits, Pause};
 use chamberlain_core::time::Timestamp;
 use chamberlain_store::{Store, UpstreamKey, UpstreamKeyState};
 
-use crate::commander::from_store;
 use crate::error::CommandError;
+use crate::fault::from_store;
 use crate::settings::Settings;
 use crate::wire::Change;
 

@@ -10,6 +10,7 @@ pub mod command;
 pub mod commander;
 pub mod door;
 pub mod error;
+pub mod fault;
 pub mod house;
 pub mod jobs;
 pub mod prices;

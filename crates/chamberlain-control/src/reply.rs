@@ -17,7 +17,7 @@ use chamberlain_core::time::WindowKind;
 use chamberlain_core::usage::Tokens;
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{Moment, SecretText};
+use crate::wire::{CostBy, Moment, SecretText};
 
 /// What kind of scope.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -332,7 +332,7 @@ pub struct CostSummary {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CostTopLines {
     /// By what.
-    pub by: crate::command::CostBy,
+    pub by: CostBy,
     /// First moment.
     pub from: Moment,
     /// First moment after.

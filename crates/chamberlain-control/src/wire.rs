@@ -127,6 +127,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
     }
 }
 
+/// By what costs are added up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostBy {
+    /// By virtual key.
+    #[default]
+    VirtualKey,
+    /// By served model.
+    Model,
+    /// By environment.
+    Environment,
+    /// By operation.
+    Operation,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,10 +6,11 @@ use chamberlain_core::time::{Timestamp, Window, WindowKind};
 use chamberlain_store::{CostFilter, CostSum};
 
 use super::{Commander, calls, from_store};
-use crate::command::{CostBy, CostTop};
+use crate::command::CostTop;
 use crate::error::CommandError;
 use crate::house::House;
 use crate::reply::{CostLine, CostSummary, CostTopLines};
+use crate::wire::CostBy;
 use crate::{scope, when};
 
 const TOP_DEFAULT: u32 = 10;

@@ -1,8 +1,9 @@
 //! `chamberlain cost`: what calls cost. `cost today` prints a plain number first, so that scripts
 //! can use it.
 
-use chamberlain_control::command::{CostBy, CostEstimate, CostMonth, CostToday, CostTop};
+use chamberlain_control::command::{CostEstimate, CostMonth, CostToday, CostTop};
 use chamberlain_control::reply::{CostLine, CostSummary, CostTopLines, Estimate};
+use chamberlain_control::wire::CostBy;
 use chamberlain_core::money::Money;
 use clap::{Args, Subcommand, ValueEnum};
 

@@ -11,10 +11,10 @@ use chamberlain_core::usage::Tokens;
 
 use super::*;
 use crate::command::{
-    BudgetList, CallsList, CostBy, CostMonth, CostToday, CostTop, Doctor, LimitList, Status,
-    WriteOff,
+    BudgetList, CallsList, CostMonth, CostToday, CostTop, Doctor, LimitList, Status, WriteOff,
 };
 use crate::reply::{CheckState, ScopeKind};
+use crate::wire::CostBy;
 
 impl World {
     /// Puts a call on record, ended unless `outcome` is `None`.
