@@ -88,11 +88,18 @@ class Mock(Process):
 class House(Process):
     """`chamberlain up` on a data folder."""
 
-    def __init__(self, folder: Path, upstream: str | None = None, key: str | None = None, **env):
+    def __init__(
+        self,
+        folder: Path,
+        upstream: str | None = None,
+        key: str | None = None,
+        flags: tuple[str, ...] = (),
+        **env: str,
+    ):
         self.data = folder / "data"
         self.folder = folder
         arguments = ["up", "--data", str(self.data), "--json"]
-        arguments += ["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0"]
+        arguments += ["--listen", "127.0.0.1:0", "--console", "127.0.0.1:0", *flags]
         if upstream:
             arguments += ["--upstream", upstream]
         if key:

@@ -32,6 +32,9 @@ pub(crate) struct Up {
     /// Where calls go (Anthropic, or the mock without a key)
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
+    /// The clock is right now, although budgets were counted in a window that is yet to come
+    #[arg(long)]
+    accept_clock: bool,
 }
 
 impl Up {
@@ -42,6 +45,6 @@ impl Up {
             ("--upstream", "upstream.url", self.upstream),
         ];
         let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)));
-        up::run(context, given.collect())
+        up::run(context, given.collect(), self.accept_clock)
     }
 }

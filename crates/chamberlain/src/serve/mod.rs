@@ -1,5 +1,6 @@
 //! The wiring: the only place where the rooms of the house meet.
 
+mod clock_jump;
 mod console;
 mod first;
 pub(crate) mod hardening;

@@ -27,7 +27,7 @@ use super::journal::{FirstCall, StoreJournal};
 use super::live::LiveGateway;
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
-use super::{hardening, listen, logs, name_of, upstream};
+use super::{clock_jump, hardening, listen, logs, name_of, upstream};
 use crate::cli::context::{Context, Flags};
 use crate::config::Loaded;
 use crate::data_dir::DataDir;
@@ -35,7 +35,7 @@ use crate::failure::Failure;
 use crate::world::{SystemClock, SystemEntropy};
 
 /// Runs the server until it is told to stop.
-pub(crate) fn run(context: &Context, flags: Flags) -> Result<(), Failure> {
+pub(crate) fn run(context: &Context, flags: Flags, accept_clock: bool) -> Result<(), Failure> {
     hardening::no_core_dumps()
         .map_err(|error| Failure::failed(format!("core dumps cannot be switched off: {error}")))?;
     let loaded = context.load(flags.clone())?;
@@ -45,8 +45,9 @@ pub(crate) fn run(context: &Context, flags: Flags) -> Result<(), Failure> {
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
-    let served =
-        runtime.block_on(async { Server::open(context, &loaded, flags).await?.serve().await });
+    let served = runtime.block_on(async {
+        Server::open(context, &loaded, flags, accept_clock).await?.serve().await
+    });
     // What still runs has had its time; its reservations are charged at the next start.
     runtime.shutdown_timeout(Duration::from_millis(100));
     served
@@ -75,6 +76,7 @@ impl<'a> Server<'a> {
         context: &'a Context,
         loaded: &'a Loaded,
         flags: Flags,
+        accept_clock: bool,
     ) -> Result<Server<'a>, Failure> {
         let config = &loaded.config;
         let signals = Signals::catch()
@@ -109,7 +111,7 @@ impl<'a> Server<'a> {
                 first_call: FirstCall::new(context.out),
             }),
             keys: keyring,
-            balances: store.balances(clock.now()).map_err(|fault| of_store(&fault))?,
+            balances: clock_jump::balances(&store, clock.now(), accept_clock)?,
             clock,
             entropy,
             upstream: upstream.clone(),
