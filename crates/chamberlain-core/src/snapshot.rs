@@ -169,7 +169,7 @@ impl Default for GatewaySettings {
             json_depth_max: 128,
             bodies_in_flight_bytes_max: 512 * 1024 * 1024,
             waiting_calls_max: 4096,
-            wait_ms_max: 5_000,
+            wait_ms_max: 10_000,
             connect_ms_max: 5_000,
             first_byte_ms_max: 600_000,
             idle_ms_max: 360_000,

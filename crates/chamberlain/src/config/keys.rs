@@ -186,7 +186,7 @@ pub(crate) static KEYS: &[Key] = &[
     key(
         "queue.wait_max",
         Kind::Duration(0, 5 * MINUTE),
-        "\"5s\"",
+        "\"10s\"",
         "\"1s\"",
         "Longest such wait; then the call is refused with a true retry-after.",
     ),
