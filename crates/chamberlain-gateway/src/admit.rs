@@ -82,7 +82,10 @@ enum Answer {
 impl Inner {
     /// Asks until the call is admitted, refused, or has waited long enough.
     pub(crate) async fn admit(self: &Arc<Self>, mut bounded: Bounded) -> Result<Admitted, Refusal> {
+        let holding_back = Instant::now();
         self.hold_back(&bounded.decided).await?;
+        let call = &mut bounded.decided.call;
+        call.watch = call.watch.without(holding_back);
         self.renew_terms(&mut bounded)?;
         // Whoever has just come does not overtake those of the same key who wait.
         let has_line = self.hall.lock().lines.contains_key(&bounded.decided.call.key.id);
@@ -111,6 +114,7 @@ impl Inner {
             return Err(wait.refusal);
         }
         let place = self.join(bounded)?;
+        let (watch, waiting) = (bounded.decided.call.watch, Instant::now());
         // Whoever's time is up before its turn came still asks once: the answer names the reason.
         let _turn = timeout_at(deadline, place.turn()).await;
         loop {
@@ -120,7 +124,10 @@ impl Inner {
             self.renew_terms(bounded)?;
             let in_time = Instant::now() < deadline;
             let wait = match self.ask_again(bounded, in_time).await {
-                Answer::Admitted(pending) => return Ok(pending),
+                Answer::Admitted(pending) => {
+                    bounded.decided.call.watch = watch.without(waiting);
+                    return Ok(pending);
+                }
                 Answer::Refused(refusal) => return Err(refusal),
                 Answer::Wait(wait) => wait,
             };
@@ -164,7 +171,11 @@ impl Inner {
         if !crate::refine::could_help(bounded, refusal) {
             return answer;
         }
-        let Some(counted) = self.count_prompt(bounded).await else { return answer };
+        let counting = Instant::now();
+        let counted = self.count_prompt(bounded).await;
+        let call = &mut bounded.decided.call;
+        call.watch = call.watch.without(counting);
+        let Some(counted) = counted else { return answer };
         tighten(bounded, counted);
         self.ask_with_leases(bounded).await
     }

@@ -74,6 +74,7 @@ impl Inner {
         let bounded = bounded(decided)?;
         let admitted = self.admit(bounded).await?;
         let recorded = self.record(admitted).await?;
+        witness.is_on_record = true;
         self.forward(recorded).await
     }
 

@@ -82,13 +82,14 @@ enum Attempt {
 
 impl Dispatch {
     fn new(gateway: &Arc<Inner>, recorded: Recorded) -> Result<Dispatch, Stop> {
-        let Recorded { decided, permit, own_limit } = recorded;
+        let Recorded { decided, mut permit, own_limit } = recorded;
         let Decided { call, head, content, destination, warnings, .. } = decided;
         let (base, credential) = gateway.address(&destination)?;
         let target = head.uri.path_and_query().ok_or(Fault::Ours)?;
         let uri = base.join(target).map_err(|_| Fault::Ours)?;
         let keep_billing = call.snapshot.settings.forward_billing_headers;
         let headers = headers::upstream(&head.headers, credential, keep_billing);
+        permit.watch(call.watch);
         Ok(Dispatch {
             gateway: gateway.clone(),
             permit,
@@ -224,7 +225,8 @@ impl Dispatch {
         let worth_it = standings.closed_for_ms(&self.destination, breaker, now).is_none()
             && standings.take_retry(&self.destination, breaker, settings, now)
             && self.permit.count_attempt().is_ok();
-        worth_it.then_some(wait_ms)
+        worth_it.then(|| self.gateway.metrics.count_retry(end))?;
+        Some(wait_ms)
     }
 
     /// Hands the answer over, or says why there is none.

@@ -9,6 +9,7 @@ use chamberlain_core::money::Money;
 use chamberlain_core::snapshot::Snapshot;
 use chamberlain_core::time::{Clock, Entropy, Timestamp};
 use http::Uri;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::health::Standings;
 use crate::journal::Journal;
 use crate::keys::KeySource;
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::strangers::Strangers;
 use crate::upstream::{BadBase, Base};
 
@@ -89,6 +91,7 @@ pub(crate) struct Inner {
     pub(crate) bodies: Arc<BodyMemory>,
     pub(crate) standings: Standings,
     pub(crate) strangers: Strangers,
+    pub(crate) metrics: Metrics,
     /// Every task that works on a call after its client may have gone.
     pub(crate) calls: TaskTracker,
 }
@@ -115,6 +118,7 @@ impl Gateway {
             bodies: Arc::default(),
             standings: Standings::default(),
             strangers: Strangers::default(),
+            metrics: Metrics::default(),
             calls: TaskTracker::new(),
         };
         Ok(Gateway { inner: Arc::new(inner) })
@@ -136,6 +140,11 @@ impl Gateway {
     /// How things stand right now.
     pub fn live(&self) -> Live {
         self.inner.live()
+    }
+
+    /// Shows in `registry` what is counted of calls.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.inner.metrics.register(registry);
     }
 }
 

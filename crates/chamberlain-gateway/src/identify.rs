@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use crate::headers::{API_KEY, FORWARDED_FOR};
 use crate::notice::Witness;
 use crate::refuse::{Fault, Stop};
+use crate::stopwatch::Stopwatch;
 
 /// What every Anthropic credential begins with.
 const REAL_PREFIX: &str = "sk-ant-";
@@ -42,6 +43,7 @@ pub(crate) struct Call {
     pub(crate) key: Arc<VirtualKey>,
     pub(crate) environment: Arc<Environment>,
     pub(crate) source: IpAddr,
+    pub(crate) watch: Stopwatch,
 }
 
 /// A call of a known caller, and the head of its request.
@@ -53,6 +55,7 @@ pub(crate) struct Identified {
 /// Finds out who calls.
 pub(crate) fn identify(arrival: Arrival, witness: &mut Witness) -> Result<Identified, Stop> {
     let Arrival { id, at, snapshot, head, peer } = arrival;
+    let watch = witness.watch;
     let source = source(peer, &head.headers, &snapshot.settings.trusted_proxies);
     witness.source = source;
     let text = credential(&head.headers, witness)?;
@@ -71,7 +74,7 @@ pub(crate) fn identify(arrival: Arrival, witness: &mut Witness) -> Result<Identi
         .get(&key.environment)
         .cloned()
         .ok_or_else(|| Fault::NoEnvironment(key.environment.clone()))?;
-    Ok(Identified { call: Call { id, at, snapshot, key, environment, source }, head })
+    Ok(Identified { call: Call { id, at, snapshot, key, environment, source, watch }, head })
 }
 
 /// The key that was presented, if its secret is right. A key that does not exist takes as long

@@ -12,6 +12,7 @@ use chamberlain_core::record::Route;
 use http::HeaderMap;
 use http::request::Parts;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::body::{self, Hold};
 use crate::encoding::{Encoding, charset, decode, encoding};
@@ -55,7 +56,7 @@ impl Inner {
         body: &mut Incoming,
         witness: &mut Witness,
     ) -> Result<Inspected, Stop> {
-        let Identified { call, head } = identified;
+        let Identified { mut call, head } = identified;
         witness.route = Some(route);
         let caller = caller(&call, &head.headers)?;
         let has_body = matches!(route, Route::Messages | Route::CountTokens);
@@ -66,7 +67,9 @@ impl Inner {
             Encoding::Identity
         };
         let mut hold = Hold::new(&self.bodies);
+        let reading = Instant::now();
         let original = body::read(body, &call.snapshot.settings, &mut hold).await?;
+        call.watch = call.watch.without(reading);
         if !has_body {
             if !original.is_empty() {
                 return Err(no_body_wanted().into());

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::gateway::Inner;
 use crate::refuse::Stop;
+use crate::stopwatch::Stopwatch;
 
 /// What is known about a call so far, for telling why it stopped.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub(crate) struct Witness {
     pub(crate) model: Option<String>,
     /// The public prefix of a real key that was offered.
     pub(crate) real_key_kind: Option<String>,
+    /// True once the call is on record: its settlement counts it then.
+    pub(crate) is_on_record: bool,
+    pub(crate) watch: Stopwatch,
 }
 
 impl Witness {
@@ -43,6 +47,8 @@ impl Witness {
             route: None,
             model: None,
             real_key_kind: None,
+            is_on_record: false,
+            watch: Stopwatch::start(),
         }
     }
 
@@ -103,6 +109,7 @@ impl Inner {
     /// Tells why a call was not made.
     pub(crate) fn note_stop(&self, witness: &Witness, stop: &Stop, answer: &Answer) {
         let (kind, severity) = class(stop);
+        self.metrics.count_stop(witness, answer.code);
         tracing::info!(
             call = %witness.call,
             source = %witness.source,

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use crate::ending::{Bill, Concern, End, Seen, Verdict, judge};
 use crate::gateway::Inner;
 use crate::identify::Call;
+use crate::metrics::Ended;
 use crate::record::Subject;
+use crate::stopwatch::Stopwatch;
 
 /// What a call is, and what has happened to it so far.
 pub(crate) struct Tale {
@@ -23,11 +25,20 @@ pub(crate) struct Tale {
     started: Instant,
     attempts: u32,
     first_byte_ms: Option<u64>,
+    /// Until the call has left, for telling how much of its time was ours.
+    watch: Option<Stopwatch>,
 }
 
 impl Tale {
     pub(crate) fn new(call: Call, subject: Arc<Subject>) -> Tale {
-        Tale { call, subject, started: Instant::now(), attempts: 0, first_byte_ms: None }
+        Tale {
+            call,
+            subject,
+            started: Instant::now(),
+            attempts: 0,
+            first_byte_ms: None,
+            watch: None,
+        }
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -71,6 +82,14 @@ impl Permit {
         let held = self.held();
         held.exposed = true;
         held.tale.attempts += 1;
+        if let Some(watch) = held.tale.watch.take() {
+            self.gateway.metrics.observe_overhead(watch.ours());
+        }
+    }
+
+    /// Says how long the call has taken so far, and how much of it was ours.
+    pub(crate) fn watch(&mut self, watch: Stopwatch) {
+        self.held().tale.watch = Some(watch);
     }
 
     /// Notes that the last attempt surely did nothing.
@@ -82,6 +101,8 @@ impl Permit {
     pub(crate) fn first_byte(&mut self) {
         let held = self.held();
         held.tale.first_byte_ms = Some(held.tale.elapsed_ms());
+        let (route, took) = (held.tale.subject.route, held.tale.call.watch.elapsed());
+        self.gateway.metrics.observe_first_byte(route, took);
     }
 
     /// Counts another attempt against the request limit.
@@ -136,6 +157,13 @@ impl Held {
             output_tokens: verdict.counted.map(|tokens| tokens.output),
         };
         log(&settlement, &call, &subject);
+        let ended = Ended {
+            route: subject.route,
+            model: &subject.model,
+            environment: &call.environment.name,
+            took: call.watch.elapsed(),
+        };
+        gateway.metrics.count_settled(&settlement, ended, &call.snapshot.prices);
         let concern = verdict.concern;
         let notices = concern_notices(&settlement, concern, &call, &subject);
         let events = {

@@ -27,6 +27,7 @@ use crate::headers::{API_KEY, BETA, VERSION};
 use crate::identify::Call;
 use crate::permit::Permit;
 use crate::record::Subject;
+use crate::stopwatch::Stopwatch;
 
 const PATH: &str = "/v1/messages/count_tokens";
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -81,7 +82,8 @@ impl Inner {
         let Decided { call, content, destination, subject, head, .. } = &bounded.decided;
         let body = countable(&content.decoded)?;
         let now = self.now();
-        let call = Call { id: self.mint_call(now), at: now, ..call.clone() };
+        let watch = Stopwatch::start();
+        let call = Call { id: self.mint_call(now), at: now, watch, ..call.clone() };
         let subject = Arc::new(Subject {
             route: Route::CountTokens,
             max_tokens: 0,

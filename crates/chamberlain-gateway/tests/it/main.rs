@@ -10,6 +10,7 @@ mod world;
 
 mod changing;
 mod leaving;
+mod metrics;
 mod money;
 mod outcomes;
 mod pass;

@@ -9,6 +9,7 @@ pub(crate) mod listen;
 mod live;
 mod logs;
 mod master;
+mod metrics;
 pub(crate) mod offline;
 pub(crate) mod opened;
 pub(crate) mod signals;

@@ -25,6 +25,7 @@ use super::console::{self, Readiness};
 use super::first::{self, Ready};
 use super::journal::{FirstCall, StoreJournal};
 use super::live::LiveGateway;
+use super::metrics::Metrics;
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
 use super::{clock_jump, hardening, listen, logs, name_of, upstream};
@@ -170,7 +171,13 @@ impl<'a> Server<'a> {
             all_settled.cancel();
         });
         let readiness = readiness(&self.store, &self.stop);
-        beside.spawn(console::serve(self.console, readiness, closing.clone()));
+        let metrics = Metrics::new(
+            self.gateway.clone(),
+            self.store.clone(),
+            self.commander.published(),
+            Arc::new(SystemClock),
+        );
+        beside.spawn(console::serve(self.console, readiness, metrics, closing.clone()));
         let executor: Arc<dyn Execute> = self.commander.clone();
         let commands = closing.clone();
         beside.spawn(async move {

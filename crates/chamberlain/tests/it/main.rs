@@ -6,4 +6,5 @@ mod command_line;
 mod configuration;
 mod house;
 mod lifecycle;
+mod metrics;
 mod tidy;

@@ -6,5 +6,5 @@
 mod documents;
 mod files;
 mod manifests;
-mod repository;
+pub(crate) mod repository;
 mod sources;

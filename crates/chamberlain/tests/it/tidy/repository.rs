@@ -52,7 +52,7 @@ pub(super) fn code(path: &str) -> String {
 }
 
 /// The rows of the tables under a heading, as trimmed cells, without the tables' own headings.
-pub(super) fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
+pub(crate) fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
     let text = read(document);
     let mut lines = text.lines().skip_while(|line| line.strip_prefix("## ") != Some(heading));
     assert!(lines.next().is_some(), "{document} has no heading {heading:?}");
@@ -68,7 +68,7 @@ pub(super) fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
 }
 
 /// What stands between backticks.
-pub(super) fn code_spans(text: &str) -> Vec<&str> {
+pub(crate) fn code_spans(text: &str) -> Vec<&str> {
     text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
