@@ -13,6 +13,8 @@ cargo xtask <task>
   test         set up what the tests need, then run all of them
   test unit    only the Rust tests
   test e2e     only the tests with the official SDKs, through the real binary
+  sim          live many simulated histories of the money, each audited after every step;
+               --seeds N (1000), --steps M of each (10000), --first-seed S (0)
 ";
 
 fn main() -> ExitCode {
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         ["test"] => unit().and_then(|()| e2e::test()),
         ["test", "unit"] => unit(),
         ["test", "e2e"] => e2e::test(),
+        ["sim", words @ ..] => simulate(words),
         _ => {
             run::say(HELP);
             return ExitCode::from(2);
@@ -39,4 +42,10 @@ fn main() -> ExitCode {
 /// Every Rust test of the workspace.
 fn unit() -> anyhow::Result<()> {
     run::run(run::cargo().args(["test", "--workspace", "--locked"]))
+}
+
+/// The simulation's soak. Optimized, because it is long.
+fn simulate(words: &[&str]) -> anyhow::Result<()> {
+    let build = ["run", "--quiet", "--locked", "--release", "--package", "chamberlain-sim", "--"];
+    run::run(run::cargo().args(build).args(words))
 }

@@ -1,0 +1,185 @@
+//! A model of the durable journal: one queue, first in, first out, written in transactions.
+//!
+//! What is committed survives a kill. What is synced survives a power loss, and of what was
+//! committed since, the loss keeps any prefix. The model writes what the store's writer writes
+//! and knows nothing of rates, limits or clients.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chamberlain_core::id::CallId;
+use chamberlain_core::ledger::account::{AccountId, Grant, LeaseWanted};
+use chamberlain_core::money::Money;
+use chamberlain_core::time::Timestamp;
+
+use crate::record::{Damage, Record};
+use crate::recovery::{self, LastRun};
+
+/// A call on its way, as it is put on record before it leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Intent {
+    pub(crate) call: CallId,
+    pub(crate) at: Timestamp,
+    pub(crate) reserved: Money,
+    pub(crate) accounts: Arc<[AccountId]>,
+}
+
+/// Something to write.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    /// A call is about to leave.
+    Intent(Intent),
+    /// A call has ended.
+    Settlement { call: CallId, at: Timestamp, cost: Money, unsettled: bool },
+    /// Leases are asked for, under the number of whoever asks.
+    Lease { ticket: u64, wanted: Vec<LeaseWanted> },
+    /// A person gives an unsettled call its true cost.
+    WriteOff { call: CallId, cost: Money },
+    /// A start sets the books right after the last run.
+    Recovery(LastRun),
+}
+
+impl Item {
+    fn is_durable(&self) -> bool {
+        matches!(self, Item::Lease { .. } | Item::WriteOff { .. })
+    }
+
+    /// True for what has happened and cannot be refused any more.
+    fn is_owed(&self) -> bool {
+        matches!(self, Item::Settlement { .. })
+    }
+}
+
+/// What the journal says of an item.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It is on record.
+    Done,
+    /// The leases are durable.
+    Granted(Vec<Grant>),
+    /// What the call had been charged, and whom.
+    WrittenOff { charged: Money, accounts: Arc<[AccountId]> },
+    /// It is not on record, and never will be.
+    Refused,
+}
+
+/// What a power loss took off the record, and what it left without an end.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    /// Intents that are gone.
+    pub(crate) intents: Vec<Intent>,
+    /// Calls that were open on what was left; their settlements may be gone.
+    pub(crate) given_up: Vec<CallId>,
+    /// The last moment the node is known to have lived; leases of windows that had ended by then
+    /// are not counted as spent.
+    pub(crate) alive_at: Timestamp,
+}
+
+/// The journal.
+#[derive(Default, Debug)]
+pub(crate) struct Journal {
+    pub(crate) committed: Record,
+    synced: Record,
+    unsynced: Vec<(Item, Timestamp)>,
+    queue: VecDeque<Item>,
+    /// True from a failed transaction until one succeeds.
+    failing: bool,
+}
+
+impl Journal {
+    /// Puts an item at the end of the queue; gives it back when it is refused at once.
+    pub(crate) fn hand_over(&mut self, item: Item) -> Option<Item> {
+        if self.failing && !item.is_owed() {
+            return Some(item);
+        }
+        self.queue.push_back(item);
+        None
+    }
+
+    /// Items that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Writes the first `count` items in one transaction.
+    pub(crate) fn commit(
+        &mut self,
+        count: usize,
+        now: Timestamp,
+    ) -> Result<Vec<(Item, Answer)>, Damage> {
+        let items: Vec<Item> = self.queue.drain(..count.min(self.queue.len())).collect();
+        let mut answered = Vec::with_capacity(items.len());
+        let durable = items.iter().any(Item::is_durable);
+        for item in items {
+            let answer = self.write(item.clone(), now)?;
+            answered.push((item, answer));
+        }
+        self.failing = false;
+        if durable {
+            self.sync(usize::MAX)?;
+        }
+        Ok(answered)
+    }
+
+    /// A transaction over the first `count` items fails: what was asked in it is refused, what
+    /// has happened goes back to the head. Gives what was refused.
+    pub(crate) fn fail(&mut self, count: usize) -> Vec<Item> {
+        let items: Vec<Item> = self.queue.drain(..count.min(self.queue.len())).collect();
+        let (owed, asked): (Vec<_>, Vec<_>) = items.into_iter().partition(Item::is_owed);
+        for item in owed.into_iter().rev() {
+            self.queue.push_front(item);
+        }
+        self.failing = true;
+        asked
+    }
+
+    /// The process dies and starts again: what was not committed is gone.
+    pub(crate) fn kill(&mut self, now: Timestamp) -> Result<(), Damage> {
+        self.queue.clear();
+        self.failing = false;
+        self.recover(LastRun::Killed, now)
+    }
+
+    /// The machine dies and starts again: of what was not synced, `kept` items survive.
+    pub(crate) fn lose_power(&mut self, kept: usize, now: Timestamp) -> Result<Loss, Damage> {
+        self.queue.clear();
+        self.failing = false;
+        self.sync(kept)?;
+        let lost = std::mem::take(&mut self.unsynced).into_iter();
+        let lost = lost.filter_map(|(item, _)| match item {
+            Item::Intent(intent) => Some(intent),
+            _ => None,
+        });
+        let intents = lost.collect();
+        self.committed = self.synced.clone();
+        let given_up = self.committed.open.keys().copied().collect();
+        let alive_at = recovery::alive_at(&self.committed, now);
+        self.recover(LastRun::PowerLost, now)?;
+        Ok(Loss { intents, given_up, alive_at })
+    }
+
+    /// Items committed and not synced.
+    pub(crate) fn unsynced(&self) -> usize {
+        self.unsynced.len()
+    }
+
+    /// A recovery is on the disk before anything else happens.
+    fn recover(&mut self, last: LastRun, now: Timestamp) -> Result<(), Damage> {
+        self.write(Item::Recovery(last), now)?;
+        self.sync(usize::MAX)
+    }
+
+    fn write(&mut self, item: Item, now: Timestamp) -> Result<Answer, Damage> {
+        let answer = self.committed.apply(&item, now)?;
+        self.unsynced.push((item, now));
+        Ok(answer)
+    }
+
+    fn sync(&mut self, count: usize) -> Result<(), Damage> {
+        for (item, at) in self.unsynced.drain(..count.min(self.unsynced.len())) {
+            self.synced.apply(&item, at)?;
+        }
+        self.synced.touched.clear();
+        Ok(())
+    }
+}
