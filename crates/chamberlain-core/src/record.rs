@@ -68,7 +68,7 @@ pub enum Outcome {
     UpstreamFailed,
     /// The client left; the rest was drained to learn the cost.
     ClientLeft,
-    /// The answer broke off.
+    /// The answer broke off: upstream's doing, or ours when its key was stopped.
     Cut,
     /// Upstream could not be reached; nothing was sent.
     NotSent,

@@ -39,12 +39,21 @@ pub(crate) enum Seen {
     },
 }
 
+/// Why nobody takes an answer that is read to its end all the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gone {
+    /// The client left.
+    Left,
+    /// The call's key was stopped, so its client gets nothing more.
+    Recalled,
+}
+
 /// How a call ended.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct End {
     pub(crate) seen: Seen,
-    /// True when nobody was there any more to take the answer.
-    pub(crate) client_left: bool,
+    /// Why nobody was there any more to take the answer, if so.
+    pub(crate) gone: Option<Gone>,
     /// The status given to the client.
     pub(crate) status: u16,
     pub(crate) upstream_request_id: Option<String>,
@@ -52,7 +61,7 @@ pub(crate) struct End {
 
 impl End {
     pub(crate) fn new(seen: Seen, status: u16) -> End {
-        End { seen, client_left: false, status, upstream_request_id: None }
+        End { seen, gone: None, status, upstream_request_id: None }
     }
 }
 
@@ -112,8 +121,14 @@ pub(crate) fn judge(end: &End, bill: &Bill<'_>) -> Verdict {
         Seen::Answered { metered, whole } => answered(metered, *whole, bill),
     };
     let verdict = if bill.free { at_no_cost(verdict) } else { verdict };
-    let left = end.client_left && !matches!(end.seen, Seen::NotSent);
-    if left { Verdict { outcome: Outcome::ClientLeft, ..verdict } } else { verdict }
+    let outcome = match (end.gone, &end.seen) {
+        (None, _) | (_, Seen::NotSent) => verdict.outcome,
+        (Some(Gone::Left), _) => Outcome::ClientLeft,
+        // What upstream refused had no answer that could be taken back.
+        (Some(Gone::Recalled), Seen::Refused { .. }) => verdict.outcome,
+        (Some(Gone::Recalled), _) => Outcome::Cut,
+    };
+    Verdict { outcome, ..verdict }
 }
 
 fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {

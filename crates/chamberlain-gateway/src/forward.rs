@@ -23,10 +23,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::body::Hold;
 use crate::connect::{Place, SendFault};
 use crate::decide::{Decided, Destination};
-use crate::ending::{End, Seen};
+use crate::ending::{End, Gone, Seen};
 use crate::gateway::Inner;
 use crate::headers::{self, CALL, REQUEST_ID, RETRY_AFTER_MS, SHOULD_RETRY, WARNING, call_value};
 use crate::permit::Permit;
+use crate::recall::{Entry, Recall};
 use crate::refuse::{Fault, Stop};
 use crate::stream::{AnswerBody, Flow, drain};
 
@@ -60,6 +61,7 @@ impl Inner {
 struct Dispatch {
     gateway: Arc<Inner>,
     permit: Permit,
+    entry: Entry,
     destination: Destination,
     method: Method,
     uri: Uri,
@@ -76,14 +78,70 @@ enum Attempt {
     NotConnected,
     Lost,
     TimedOut,
-    /// The client left, and no answer began while it was waited for.
-    Left,
+    /// Nobody wants it any more, and no answer began while it was waited for.
+    Left(Departure),
+}
+
+/// Whoever waits for the answer.
+struct Client {
+    /// `None` once it was told.
+    told: Option<oneshot::Sender<Told>>,
+    gone: Option<Departure>,
+}
+
+/// When and why nobody wanted the answer any more.
+#[derive(Clone, Copy)]
+struct Departure {
+    at: Instant,
+    why: Gone,
+    /// The status given.
+    status: u16,
+}
+
+impl Departure {
+    fn end(self, seen: Seen) -> End {
+        End { gone: Some(self.why), ..End::new(seen, self.status) }
+    }
+}
+
+impl Client {
+    /// Tells it how its call ended; one that is gone, or was told, is told nothing.
+    fn tell(mut self, told: Told) {
+        if let Some(client) = self.told.take() {
+            let _ = client.send(told);
+        }
+    }
+
+    /// Waits until the client has left, or its call is recalled; then it is told so at once.
+    async fn gone(&mut self, recall: &Recall) -> Departure {
+        let left = async {
+            match &mut self.told {
+                Some(client) => client.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (why, status) = tokio::select! {
+            () = left => (Gone::Left, 499),
+            stop = recall.called() => {
+                let status = stop.answer().status;
+                if let Some(client) = self.told.take() {
+                    let _ = client.send(Err(stop));
+                }
+                (Gone::Recalled, status)
+            }
+        };
+        let departure = Departure { at: Instant::now(), why, status };
+        self.gone = Some(departure);
+        departure
+    }
 }
 
 impl Dispatch {
     fn new(gateway: &Arc<Inner>, recorded: Recorded) -> Result<Dispatch, Stop> {
         let Recorded { decided, mut permit, own_limit } = recorded;
         let Decided { call, head, content, destination, warnings, .. } = decided;
+        // Before its credential is taken, so that no removal of it goes unnoticed.
+        let entry = gateway.enter(&call, &destination);
         let (base, credential) = gateway.address(&destination)?;
         let target = head.uri.path_and_query().ok_or(Fault::Ours)?;
         let uri = base.join(target).map_err(|_| Fault::Ours)?;
@@ -93,6 +151,7 @@ impl Dispatch {
         Ok(Dispatch {
             gateway: gateway.clone(),
             permit,
+            entry,
             destination,
             method: head.method,
             uri,
@@ -104,23 +163,22 @@ impl Dispatch {
         })
     }
 
-    async fn run(mut self, mut client: oneshot::Sender<Told>) {
+    async fn run(mut self, client: oneshot::Sender<Told>) {
         let now = self.gateway.now();
         self.gateway.standings.count_call(&self.destination, self.breaker(), now);
-        let mut left_at = None;
+        let mut client = Client { told: Some(client), gone: None };
         let mut retry = 0;
         // What is known when no further attempt is made.
         let mut seen = Seen::NotSent;
         let attempt = loop {
-            if let Err(refusal) = self.pass() {
-                self.permit.settle(End::new(seen, refusal.answer().status));
-                let _ = client.send(Err(refusal.into()));
-                return;
+            if let Err(stop) = self.pass() {
+                self.permit.settle(End::new(seen, stop.answer().status));
+                return client.tell(Err(stop));
             }
-            let attempt = self.attempt(&mut client, &mut left_at).await;
+            let attempt = self.attempt(&mut client).await;
             self.report(&attempt);
             retry += 1;
-            let wait_ms = if left_at.is_none() { self.retry_in(&attempt, retry) } else { None };
+            let wait_ms = if client.gone.is_none() { self.retry_in(&attempt, retry) } else { None };
             let Some(wait_ms) = wait_ms else { break attempt };
             self.permit.unexpose();
             if let Attempt::Answer(response, _) = &attempt {
@@ -129,13 +187,13 @@ impl Dispatch {
             dispose(attempt).await;
             tokio::select! {
                 () = sleep(Duration::from_millis(wait_ms)) => {}
-                () = client.closed() => {
-                    self.permit.settle(End { client_left: true, ..End::new(seen, 499) });
+                gone = client.gone(self.entry.recall()) => {
+                    self.permit.settle(gone.end(seen));
                     return;
                 }
             }
         };
-        self.finish(attempt, client, left_at);
+        self.finish(attempt, client);
     }
 
     fn settings(&self) -> &GatewaySettings {
@@ -147,20 +205,23 @@ impl Dispatch {
     }
 
     /// Asks whether the call is still wanted, by us and by the breaker: a key that was stopped
-    /// while the call waited for its record or for a retry sends nothing more.
-    fn pass(&self) -> Result<(), Refusal> {
+    /// while the call waited for its record or for a retry sends nothing more, and a credential
+    /// that was removed is not sent.
+    fn pass(&self) -> Result<(), Stop> {
         self.gateway.look_again(&self.permit.tale().call)?;
+        if let Some(key) = self.destination.key()
+            && !self.gateway.keys.is_open(key)
+        {
+            return Err(Fault::KeyNotOpen(key.clone()).into());
+        }
         let now = self.gateway.now();
         let passed = self.gateway.standings.pass(&self.destination, self.breaker(), now);
-        passed.map_err(|retry_after_ms| Refusal::BreakerOpen { retry_after_ms })
+        passed.map_err(|retry_after_ms| Refusal::BreakerOpen { retry_after_ms }.into())
     }
 
-    /// Sends once. When the client leaves, waits on for as long as answers are drained.
-    async fn attempt(
-        &mut self,
-        client: &mut oneshot::Sender<Told>,
-        left_at: &mut Option<Instant>,
-    ) -> Attempt {
+    /// Sends once. When nobody wants the answer any more, waits on for as long as answers are
+    /// drained.
+    async fn attempt(&mut self, client: &mut Client) -> Attempt {
         let first_byte = Duration::from_millis(self.settings().first_byte_ms_max);
         let drain = Duration::from_millis(self.settings().drain_ms_max);
         let mut request = Request::new(Full::new(self.body.clone()));
@@ -170,9 +231,9 @@ impl Dispatch {
         self.permit.expose();
         let (sending, place) = self.gateway.connections.send(request);
         let left = async {
-            client.closed().await;
-            *left_at = Some(Instant::now());
+            let departure = client.gone(self.entry.recall()).await;
             sleep(drain).await;
+            departure
         };
         tokio::select! {
             biased;
@@ -188,7 +249,7 @@ impl Dispatch {
                 }
                 Err(_) => Attempt::TimedOut,
             },
-            () = left => Attempt::Left,
+            departure = left => Attempt::Left(departure),
         }
     }
 
@@ -198,7 +259,7 @@ impl Dispatch {
             Attempt::Answer(response, _) if response.status().is_server_error() => Health::Failure,
             Attempt::Answer(..) => Health::Success,
             Attempt::NotConnected | Attempt::Lost | Attempt::TimedOut => Health::Failure,
-            Attempt::Left => Health::Neutral,
+            Attempt::Left(_) => Health::Neutral,
         };
         self.gateway.report_health(&self.destination, self.breaker(), health);
         let subject = &self.permit.tale().subject;
@@ -217,7 +278,7 @@ impl Dispatch {
         let end = match attempt {
             Attempt::Answer(response, _) => answered(response),
             Attempt::NotConnected => AttemptEnd::NotConnected,
-            Attempt::Lost | Attempt::TimedOut | Attempt::Left => AttemptEnd::Unknown,
+            Attempt::Lost | Attempt::TimedOut | Attempt::Left(_) => AttemptEnd::Unknown,
         };
         let wait_ms = delay_ms(end, retry, settings, self.gateway.random())?;
         let (breaker, now) = (self.breaker(), self.gateway.now());
@@ -230,10 +291,10 @@ impl Dispatch {
     }
 
     /// Hands the answer over, or says why there is none.
-    fn finish(self, attempt: Attempt, client: oneshot::Sender<Told>, left_at: Option<Instant>) {
+    fn finish(self, attempt: Attempt, client: Client) {
         let (seen, fault) = match attempt {
             Attempt::Answer(response, place) => {
-                return self.deliver(response, place, client, left_at);
+                return self.deliver(response, place, client);
             }
             Attempt::NotConnected => (Seen::NotSent, Fault::Unreachable),
             Attempt::Lost => (Seen::Silent, Fault::Lost),
@@ -241,31 +302,24 @@ impl Dispatch {
                 let waited_ms = self.settings().first_byte_ms_max;
                 (Seen::Silent, Fault::NoAnswer { waited_ms })
             }
-            Attempt::Left => {
-                self.permit.settle(End { client_left: true, ..End::new(Seen::Silent, 499) });
+            Attempt::Left(departure) => {
+                self.permit.settle(departure.end(Seen::Silent));
                 return;
             }
         };
         let end = End::new(seen, fault.answer().status);
-        self.permit.settle(End { client_left: left_at.is_some(), ..end });
-        let _ = client.send(Err(fault.into()));
+        self.permit.settle(End { gone: client.gone.map(|gone| gone.why), ..end });
+        client.tell(Err(fault.into()));
     }
 
-    fn deliver(
-        mut self,
-        response: Response<Incoming>,
-        place: Place,
-        client: oneshot::Sender<Told>,
-        left_at: Option<Instant>,
-    ) {
+    fn deliver(mut self, response: Response<Incoming>, place: Place, client: Client) {
         // Our key is not the client's business: told that its own were wrong, it would give up,
         // or ask a person to change a key that is fine. The mock may play such an answer.
         if response.status() == 401 && self.destination != Destination::Mock {
             let fault = self.rejected(&response);
             let end = End::new(Seen::Refused { status: 401, by_api: true }, fault.answer().status);
             self.permit.settle(end);
-            let _ = client.send(Err(fault.into()));
-            return;
+            return client.tell(Err(fault.into()));
         }
         self.permit.first_byte();
         let keep_rate_limits = self.settings().forward_rate_limit_headers;
@@ -277,17 +331,17 @@ impl Dispatch {
         }
         let drain_max = Duration::from_millis(self.settings().drain_ms_max);
         let status = response.status();
-        let flow = Flow::new(self.permit, self.destination, place, response);
-        if let Some(left_at) = left_at {
+        let flow = Flow::new(self.permit, self.entry, self.destination, place, response);
+        if let Some(gone) = client.gone {
             let gateway = flow.gateway().clone();
-            gateway.aside(drain(flow, left_at + drain_max));
+            gateway.aside(drain(flow, gone.at + drain_max, gone.why));
             return;
         }
         let mut answer = Response::new(AnswerBody::metered(flow));
         *answer.status_mut() = status;
         *answer.headers_mut() = out;
         // When the client has just left, the answer comes back and drains as it is dropped.
-        let _ = client.send(Ok(answer));
+        client.tell(Ok(answer));
     }
 
     /// Tells a person that upstream does not take our key.

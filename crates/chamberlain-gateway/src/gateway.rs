@@ -23,6 +23,7 @@ use crate::journal::Journal;
 use crate::keys::KeySource;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::recall::Recalls;
 use crate::strangers::Strangers;
 use crate::upstream::{BadBase, Base};
 
@@ -92,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) standings: Standings,
     pub(crate) strangers: Strangers,
     pub(crate) metrics: Metrics,
+    pub(crate) recalls: Recalls,
     /// Every task that works on a call after its client may have gone.
     pub(crate) calls: TaskTracker,
 }
@@ -119,6 +121,7 @@ impl Gateway {
             standings: Standings::default(),
             strangers: Strangers::default(),
             metrics: Metrics::default(),
+            recalls: Recalls::default(),
             calls: TaskTracker::new(),
         };
         Ok(Gateway { inner: Arc::new(inner) })

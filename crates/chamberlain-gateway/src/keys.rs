@@ -10,6 +10,9 @@ pub trait KeySource: Send + Sync + 'static {
     /// The value of `x-api-key` for that upstream key, marked sensitive; `None` when the key is
     /// not open (unknown, revoked, or the vault is sealed).
     fn credential(&self, id: &UpstreamKeyId) -> Option<HeaderValue>;
+
+    /// Whether that key is open, without a look at it.
+    fn is_open(&self, id: &UpstreamKeyId) -> bool;
 }
 
 impl KeySource for Keyring {
@@ -17,5 +20,9 @@ impl KeySource for Keyring {
         let mut value = HeaderValue::from_bytes(self.get(id)?.expose_header_value()).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+
+    fn is_open(&self, id: &UpstreamKeyId) -> bool {
+        self.get(id).is_some()
     }
 }

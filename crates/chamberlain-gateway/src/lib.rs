@@ -27,6 +27,7 @@ mod notice;
 mod patience;
 mod permit;
 pub mod probe;
+mod recall;
 mod record;
 mod refine;
 mod refuse;

@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     NoUpstreamKey(EnvironmentName),
     /// Ours: the upstream key is not open.
     KeyNotOpen(UpstreamKeyId),
+    /// Ours: the upstream key was removed while the call was in flight.
+    KeyRemoved(UpstreamKeyId),
     /// Ours: no mock is running for a test-mode key.
     NoMock,
     /// Upstream's: it does not take our key.
@@ -61,6 +63,7 @@ impl Fault {
             Fault::NoEnvironment(_) => (503, T::ApiError, "no_environment", false),
             Fault::NoUpstreamKey(_) => (503, T::ApiError, "no_upstream_key", false),
             Fault::KeyNotOpen(_) => (503, T::ApiError, "upstream_key_not_open", false),
+            Fault::KeyRemoved(_) => (503, T::ApiError, "upstream_key_removed", true),
             Fault::NoMock => (503, T::ApiError, "no_mock", false),
             Fault::KeyRejected(_) => (502, T::ApiError, "upstream_key_rejected", false),
             Fault::Unreachable => (502, T::ApiError, "upstream_unreachable", true),
@@ -89,6 +92,11 @@ impl Fault {
             Fault::KeyNotOpen(id) => format!(
                 "The upstream key {id} cannot be used right now, so this call was not sent. Your \
                  operator should run: chamberlain doctor"
+            ),
+            Fault::KeyRemoved(id) => format!(
+                "Your operator removed the upstream key {id} that this call was sent with. What \
+                 was worked on is charged; a new call goes out with the key in its place, if \
+                 there is one."
             ),
             Fault::NoMock => "This is a test-mode key and no mock is running, so this call was \
                 not sent. Your operator can start one with: chamberlain mock"

@@ -13,10 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::gateway::Inner;
 use crate::patience::Patient;
+use crate::recall;
 
 /// Connections at once; more wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -35,6 +36,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Takes connections until `stop` is cancelled; returns when every call is settled.
 pub(crate) async fn serve(gateway: Arc<Inner>, listener: TcpListener, stop: CancellationToken) {
+    let _recalling = AbortOnDropHandle::new(tokio::spawn(recall::watch(gateway.clone())));
     let connections = TaskTracker::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let builder = builder();

@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,11 +24,12 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 
 use crate::connect::Place;
 use crate::decide::Destination;
-use crate::ending::{End, Seen};
+use crate::ending::{End, Gone, Seen};
 use crate::gateway::Inner;
 use crate::headers::REQUEST_ID;
 use crate::permit::Permit;
-use crate::refuse::own_request_id;
+use crate::recall::{Entry, parting};
+use crate::refuse::{Stop, own_request_id};
 
 /// Longest JSON answer that is read for its usage.
 const JSON_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -107,9 +108,10 @@ enum Phase {
     Done,
 }
 
-/// An answer that can be taken away from a client that does not ask for its next piece: over
-/// HTTP/2 such a client may keep its connection, and so the answer and its money, for ever.
-struct Watched {
+/// An answer that can be taken away from its client: when its key is stopped, and when it does
+/// not ask for the next piece. Over HTTP/2 such a client may keep its connection, and so the
+/// answer and its money, for ever.
+pub(crate) struct Watched {
     inside: Mutex<Inside>,
 }
 
@@ -118,6 +120,10 @@ struct Inside {
     flow: Option<Box<Flow>>,
     /// When a piece was handed over that nothing was asked for after yet.
     handed_over: Option<Instant>,
+    /// Who waits for the next piece.
+    waker: Option<Waker>,
+    /// The last words to a client whose answer was taken away, if it can be told.
+    parting: Option<Bytes>,
 }
 
 impl Watched {
@@ -126,7 +132,39 @@ impl Watched {
         let Some(flow) = &mut inside.flow else { return Poll::Ready(Next::Cut) };
         let next = flow.poll(cx);
         inside.handed_over = next.is_ready().then(Instant::now);
+        if next.is_pending() && !inside.waker.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            inside.waker = Some(cx.waker().clone());
+        }
         next
+    }
+
+    /// Takes the answer away and reads it on, because its call was recalled. A stream whose last
+    /// event was passed on is whole, and left alone.
+    pub(crate) fn recall(&self, stop: &Stop) {
+        let mut inside = self.inside.lock();
+        let is_running = |flow: &mut Box<Flow>| !(flow.is_stream && flow.may_end());
+        let Some(flow) = inside.flow.take_if(is_running) else { return };
+        let words = parting(stop);
+        inside.parting = flow.last_words(words.kind, &words.message, Some(words.code));
+        let waker = inside.waker.take();
+        drop(inside);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        flow.gateway().note_recall(&flow.permit.tale().call, stop);
+        drain_beside(flow, Gone::Recalled);
+    }
+
+    /// What a client whose answer ends before it is whole is told, if it can be told.
+    fn last_words(&self) -> Option<Bytes> {
+        let mut inside = self.inside.lock();
+        match &inside.flow {
+            Some(flow) => {
+                let message = "The connection to Anthropic broke before the answer was complete.";
+                flow.last_words(ErrorType::ApiError, message, None)
+            }
+            None => inside.parting.take(),
+        }
     }
 
     fn see<T>(&self, see: impl FnOnce(&Flow) -> T) -> Option<T> {
@@ -150,23 +188,26 @@ async fn watch(watched: Weak<Watched>, limit: Duration) {
         sleep(limit).await;
         let Some(watched) = watched.upgrade() else { return };
         if let Some(flow) = watched.take_stuck(limit) {
-            return drain_beside(flow);
+            return drain_beside(flow, Gone::Left);
         }
     }
 }
 
-fn drain_beside(flow: Box<Flow>) {
+fn drain_beside(flow: Box<Flow>, gone: Gone) {
     let gateway = flow.gateway().clone();
     let drain_ms = flow.permit.tale().call.snapshot.settings.drain_ms_max;
-    gateway.aside(drain(*flow, Instant::now() + Duration::from_millis(drain_ms)));
+    gateway.aside(drain(*flow, Instant::now() + Duration::from_millis(drain_ms), gone));
 }
 
 impl MeteredBody {
     fn new(flow: Flow) -> MeteredBody {
-        let inside = Inside { flow: Some(Box::new(flow)), handed_over: None };
-        let phase = Phase::Flowing(Arc::new(Watched { inside: Mutex::new(inside) }));
-        let mut body = MeteredBody { phase, watch: None };
+        let recall = flow.entry.share();
+        let inside =
+            Inside { flow: Some(Box::new(flow)), handed_over: None, waker: None, parting: None };
+        let watched = Arc::new(Watched { inside: Mutex::new(inside) });
+        let mut body = MeteredBody { phase: Phase::Flowing(watched.clone()), watch: None };
         body.end_if_over();
+        recall.answering(&watched);
         body
     }
 
@@ -190,7 +231,7 @@ impl MeteredBody {
                 Poll::Ready(None)
             }
             Next::End | Next::Cut => {
-                let words = watched.see(Flow::last_words).flatten();
+                let words = watched.last_words();
                 self.end(false);
                 self.phase = Phase::Breaking(Box::pin(sleep(LAST_WORDS)));
                 match words {
@@ -225,7 +266,7 @@ impl MeteredBody {
         if let Phase::Flowing(watched) = std::mem::replace(&mut self.phase, Phase::Done)
             && let Some(flow) = watched.take()
         {
-            flow.end(whole, false);
+            flow.end(whole, None);
         }
     }
 
@@ -252,15 +293,15 @@ impl Drop for MeteredBody {
         let Phase::Flowing(watched) = phase else { return };
         let Some(flow) = watched.take() else { return };
         if flow.is_stream && flow.may_end() {
-            flow.end(true, false);
+            flow.end(true, None);
             return;
         }
-        drain_beside(flow);
+        drain_beside(flow, Gone::Left);
     }
 }
 
-/// Reads an answer on, for as long as allowed, after its client left.
-pub(crate) async fn drain(mut flow: Flow, deadline: Instant) {
+/// Reads an answer that nobody takes on, for as long as allowed.
+pub(crate) async fn drain(mut flow: Flow, deadline: Instant, gone: Gone) {
     let mut read = 0;
     let whole = loop {
         if flow.is_over() && flow.may_end() {
@@ -275,7 +316,7 @@ pub(crate) async fn drain(mut flow: Flow, deadline: Instant) {
             break false;
         }
     };
-    flow.end(whole, true);
+    flow.end(whole, Some(gone));
 }
 
 /// The next thing an answer brings.
@@ -289,6 +330,7 @@ pub(crate) enum Next {
 pub(crate) struct Flow {
     body: Incoming,
     permit: Permit,
+    entry: Entry,
     destination: Destination,
     _place: Place,
     meter: Option<Meter>,
@@ -307,6 +349,7 @@ pub(crate) struct Flow {
 impl Flow {
     pub(crate) fn new(
         permit: Permit,
+        entry: Entry,
         destination: Destination,
         place: Place,
         response: Response<Incoming>,
@@ -326,6 +369,7 @@ impl Flow {
         Flow {
             body,
             permit,
+            entry,
             destination,
             _place: place,
             meter,
@@ -407,21 +451,20 @@ impl Flow {
 
     /// What a client of a broken stream is told, if it can be told: in the middle of an event it
     /// would read our words as part of it.
-    fn last_words(&self) -> Option<Bytes> {
+    fn last_words(&self, kind: ErrorType, message: &str, code: Option<&str>) -> Option<Bytes> {
         if !self.is_stream || self.tail != *b"\n\n" {
             return None;
         }
         let own = || own_request_id(self.permit.tale().call.id);
         let request_id = self.request_id.clone().unwrap_or_else(own);
-        let message = "The connection to Anthropic broke before the answer was complete.";
-        Some(Bytes::from(error_event(ErrorType::ApiError, message, &request_id)))
+        Some(Bytes::from(error_event(kind, message, code, &request_id)))
     }
 
-    fn end(self, whole: bool, client_left: bool) {
+    fn end(self, whole: bool, gone: Option<Gone>) {
         let metered = self.meter.map(Meter::finish).unwrap_or_default();
         let seen = seen(self.status, metered, whole);
         let upstream_request_id = self.request_id;
-        let end = End { seen, client_left, status: self.status, upstream_request_id };
+        let end = End { seen, gone, status: self.status, upstream_request_id };
         // The connection is let go before the money, so that a cancelled call is cancelled.
         drop(self.body);
         self.permit.settle(end);

@@ -258,3 +258,32 @@ def test_test_mode_never_reaches_upstream(own_house, own_mock):
         answer = client.post("/v1/messages", json=body(), headers=headers(key))
     assert answer.status_code == 200
     assert len(own_mock.journal()) == before
+
+
+def test_a_freeze_ends_a_running_stream_and_its_cost_is_what_upstream_bills(own_house, own_mock):
+    """The SDK raises at once, and upstream is read on, so the true cost is known."""
+    made = own_house.virtual_key("leaked")
+    client = anthropic.Anthropic(api_key=made["key"], base_url=own_house.gateway, max_retries=0)
+    frozen_at = []
+
+    def freeze():
+        own_house.run("freeze", made["id"], "--reason", "leaked")
+        frozen_at.append(time.monotonic())
+
+    request = body("[[mock: slow_body ms=100 output_tokens=90]]", stream=True)
+    with pytest.raises(anthropic.APIStatusError) as raised:
+        for seen, _ in enumerate(client.messages.create(**request)):
+            if seen == 3:
+                freezer = threading.Thread(target=freeze)
+                freezer.start()
+    ended_at = time.monotonic()
+    freezer.join()
+    assert "frozen" in str(raised.value) and "permission_error" in str(raised.value)
+    # The command returns a little after it took effect.
+    assert ended_at - frozen_at[0] < 1
+    own_house.until_idle()
+    (call,) = own_house.calls()
+    assert (call["outcome"], call["certainty"]) == ("cut", "settled")
+    budget = line(own_house, "leaked")
+    assert Decimal(budget["settled"]) == billed(own_mock.journal()) > 0
+    assert (Decimal(budget["reserved"]), Decimal(budget["unsettled"])) == (0, 0)

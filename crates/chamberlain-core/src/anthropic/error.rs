@@ -58,9 +58,14 @@ pub fn error_body(kind: ErrorType, message: &str, code: Option<&str>, request_id
 }
 
 /// An SSE `error` event, as bytes, for streams that break in the middle.
-pub fn error_event(kind: ErrorType, message: &str, request_id: &str) -> Vec<u8> {
+pub fn error_event(
+    kind: ErrorType,
+    message: &str,
+    code: Option<&str>,
+    request_id: &str,
+) -> Vec<u8> {
     let mut event = b"event: error\ndata: ".to_vec();
-    event.extend_from_slice(&error_body(kind, message, None, request_id));
+    event.extend_from_slice(&error_body(kind, message, code, request_id));
     event.extend_from_slice(b"\n\n");
     event
 }

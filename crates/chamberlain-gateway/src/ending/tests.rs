@@ -10,11 +10,11 @@ fn reserved() -> Money {
     Money::from_usd(1)
 }
 
-fn judged(seen: Seen, client_left: bool, free: bool) -> Verdict {
-    judged_with(seen, client_left, free, false)
+fn judged(seen: Seen, gone: Option<Gone>, free: bool) -> Verdict {
+    judged_with(seen, gone, free, false)
 }
 
-fn judged_with(seen: Seen, client_left: bool, free: bool, samples_again: bool) -> Verdict {
+fn judged_with(seen: Seen, gone: Option<Gone>, free: bool, samples_again: bool) -> Verdict {
     let prices = PriceBook::builtin();
     let bill = Bill {
         free,
@@ -26,11 +26,11 @@ fn judged_with(seen: Seen, client_left: bool, free: bool, samples_again: bool) -
         assume_us_geo: false,
         prices: &prices,
     };
-    judge(&End { client_left, ..End::new(seen, 200) }, &bill)
+    judge(&End { gone, ..End::new(seen, 200) }, &bill)
 }
 
-fn row(seen: Seen, client_left: bool) -> (Outcome, Certainty, Money) {
-    let verdict = judged(seen, client_left, false);
+fn row(seen: Seen, gone: Option<Gone>) -> (Outcome, Certainty, Money) {
+    let verdict = judged(seen, gone, false);
     (verdict.outcome, verdict.certainty, verdict.cost)
 }
 
@@ -53,7 +53,7 @@ const EXACT: Money = Money::from_pico(1_100_000_000);
 
 #[test]
 fn final_usage_is_charged_exactly() {
-    let verdict = judged(answered(metered(true), true), false, false);
+    let verdict = judged(answered(metered(true), true), None, false);
     assert_eq!((verdict.outcome, verdict.cost), (Outcome::Completed, EXACT));
     assert_eq!(verdict.certainty, Certainty::Settled);
     assert_eq!(verdict.counted.map(|tokens| (tokens.input, tokens.output)), Some((100, 200)));
@@ -62,35 +62,35 @@ fn final_usage_is_charged_exactly() {
 
 #[test]
 fn final_usage_counts_even_when_the_end_was_not_seen() {
-    let cut = row(answered(metered(true), false), false);
+    let cut = row(answered(metered(true), false), None);
     assert_eq!(cut, (Outcome::Cut, Certainty::Settled, EXACT));
 }
 
 #[test]
 fn what_broke_off_is_estimated_from_above() {
-    let verdict = judged(answered(metered(false), false), false, false);
+    let verdict = judged(answered(metered(false), false), None, false);
     assert_eq!((verdict.outcome, verdict.certainty), (Outcome::Cut, Certainty::Estimated));
     assert!(verdict.cost >= EXACT && verdict.cost <= reserved(), "{:?}", verdict.cost);
 }
 
 #[test]
 fn what_may_have_sampled_again_is_not_estimated() {
-    let verdict = judged_with(answered(metered(false), false), false, false, true);
+    let verdict = judged_with(answered(metered(false), false), None, false, true);
     assert_eq!((verdict.certainty, verdict.cost), (Certainty::Unsettled, reserved()));
-    let verdict = judged_with(answered(metered(true), true), false, false, true);
+    let verdict = judged_with(answered(metered(true), true), None, false, true);
     assert_eq!((verdict.certainty, verdict.cost), (Certainty::Settled, EXACT));
 }
 
 #[test]
 fn an_answer_that_broke_off_before_any_usage_stays_charged() {
-    let row = row(answered(Metered::default(), false), false);
+    let row = row(answered(Metered::default(), false), None);
     assert_eq!(row, (Outcome::Cut, Certainty::Unsettled, reserved()));
 }
 
 #[test]
 fn an_error_event_before_any_work_costs_nothing() {
     let early = Metered { error_type: Some("overloaded_error".to_owned()), ..Metered::default() };
-    let row_of = |whole| row(answered(early.clone(), whole), false);
+    let row_of = |whole| row(answered(early.clone(), whole), None);
     let nothing = (Outcome::UpstreamFailed, Certainty::Settled, Money::ZERO);
     assert_eq!((row_of(true), row_of(false)), (nothing, nothing));
 }
@@ -99,14 +99,14 @@ fn an_error_event_before_any_work_costs_nothing() {
 fn an_error_event_in_the_middle_is_estimated() {
     let error_type = Some("overloaded_error".to_owned());
     let late = Metered { error_type, ..metered(false) };
-    let (outcome, certainty, cost) = row(answered(late, true), false);
+    let (outcome, certainty, cost) = row(answered(late, true), None);
     assert_eq!((outcome, certainty), (Outcome::Cut, Certainty::Estimated));
     assert!(cost >= EXACT);
 }
 
 #[test]
 fn a_whole_answer_without_usage_is_never_free() {
-    let verdict = judged(answered(Metered::default(), true), false, false);
+    let verdict = judged(answered(Metered::default(), true), None, false);
     assert_eq!((verdict.outcome, verdict.cost), (Outcome::Completed, reserved()));
     assert_eq!(verdict.certainty, Certainty::Unsettled);
     assert_eq!(verdict.concern, Some(Concern::Unmetered));
@@ -115,7 +115,7 @@ fn a_whole_answer_without_usage_is_never_free() {
 #[test]
 fn a_model_without_a_price_charges_the_reservation() {
     let served_model = Some("claude-nobody-knows".to_owned());
-    let verdict = judged(answered(Metered { served_model, ..metered(true) }, true), false, false);
+    let verdict = judged(answered(Metered { served_model, ..metered(true) }, true), None, false);
     assert_eq!((verdict.cost, verdict.certainty), (reserved(), Certainty::Estimated));
     assert_eq!(verdict.concern, Some(Concern::Unpriced));
 }
@@ -123,11 +123,11 @@ fn a_model_without_a_price_charges_the_reservation() {
 #[test]
 fn refusals_of_upstream_cost_nothing() {
     for status in [301, 400, 401, 404, 413, 429] {
-        let row = row(Seen::Refused { status, by_api: false }, false);
+        let row = row(Seen::Refused { status, by_api: false }, None);
         assert_eq!(row, (Outcome::UpstreamRefused, Certainty::Settled, Money::ZERO), "{status}");
     }
     for (status, by_api) in [(500, true), (504, true), (529, true), (503, false), (529, false)] {
-        let row = row(Seen::Refused { status, by_api }, false);
+        let row = row(Seen::Refused { status, by_api }, None);
         assert_eq!(row, (Outcome::UpstreamFailed, Certainty::Settled, Money::ZERO), "{status}");
     }
 }
@@ -135,7 +135,7 @@ fn refusals_of_upstream_cost_nothing() {
 #[test]
 fn an_error_page_of_something_in_between_says_nothing() {
     for status in [500, 502, 504, 520, 524] {
-        let row = row(Seen::Refused { status, by_api: false }, false);
+        let row = row(Seen::Refused { status, by_api: false }, None);
         assert_eq!(row, (Outcome::UpstreamFailed, Certainty::Unsettled, reserved()), "{status}");
     }
 }
@@ -143,23 +143,37 @@ fn an_error_page_of_something_in_between_says_nothing() {
 #[test]
 fn what_was_not_sent_costs_nothing_and_what_may_have_been_stays_charged() {
     let not_sent = (Outcome::NotSent, Certainty::Settled, Money::ZERO);
-    assert_eq!([false, true].map(|left| row(Seen::NotSent, left)), [not_sent; 2]);
-    let silent = row(Seen::Silent, false);
+    let gone = [None, Some(Gone::Left), Some(Gone::Recalled)];
+    assert_eq!(gone.map(|gone| row(Seen::NotSent, gone)), [not_sent; 3]);
+    let silent = row(Seen::Silent, None);
     assert_eq!(silent, (Outcome::UpstreamFailed, Certainty::Unsettled, reserved()));
-    let forsaken = row(Seen::Forsaken, false);
+    let forsaken = row(Seen::Forsaken, None);
     assert_eq!(forsaken, (Outcome::OurFault, Certainty::Unsettled, reserved()));
-    let verdict = judged(Seen::Silent, false, false);
+    let verdict = judged(Seen::Silent, None, false);
     assert_eq!(verdict.counted, None, "rate limits keep what was counted at admission");
 }
 
 #[test]
 fn a_client_that_left_pays_what_was_learned() {
-    let drained = row(answered(metered(true), true), true);
+    let drained = row(answered(metered(true), true), Some(Gone::Left));
     assert_eq!(drained, (Outcome::ClientLeft, Certainty::Settled, EXACT));
-    let (outcome, certainty, _) = row(answered(metered(false), false), true);
+    let (outcome, certainty, _) = row(answered(metered(false), false), Some(Gone::Left));
     assert_eq!((outcome, certainty), (Outcome::ClientLeft, Certainty::Estimated));
-    let silent = row(Seen::Silent, true);
+    let silent = row(Seen::Silent, Some(Gone::Left));
     assert_eq!(silent, (Outcome::ClientLeft, Certainty::Unsettled, reserved()));
+}
+
+#[test]
+fn an_answer_that_was_taken_back_is_cut_and_pays_what_was_learned() {
+    let recalled = Some(Gone::Recalled);
+    let drained = row(answered(metered(true), true), recalled);
+    assert_eq!(drained, (Outcome::Cut, Certainty::Settled, EXACT));
+    let (outcome, certainty, _) = row(answered(metered(false), false), recalled);
+    assert_eq!((outcome, certainty), (Outcome::Cut, Certainty::Estimated));
+    let silent = row(Seen::Silent, recalled);
+    assert_eq!(silent, (Outcome::Cut, Certainty::Unsettled, reserved()));
+    let refused = row(Seen::Refused { status: 529, by_api: true }, recalled);
+    assert_eq!(refused, (Outcome::UpstreamFailed, Certainty::Settled, Money::ZERO));
 }
 
 #[test]
@@ -171,7 +185,7 @@ fn free_routes_cost_nothing_whatever_happens() {
         answered(Metered::default(), true),
         answered(Metered::default(), false),
     ] {
-        let verdict = judged(seen.clone(), false, true);
+        let verdict = judged(seen.clone(), None, true);
         assert_eq!(
             (verdict.cost, verdict.certainty),
             (Money::ZERO, Certainty::Settled),
@@ -192,7 +206,7 @@ fn an_error_after_work_whose_usage_was_not_readable_is_not_free() {
     ];
     for metered in worked {
         let metered = Metered { error_type: error_type.clone(), ..metered };
-        let (_, certainty, cost) = row(answered(metered.clone(), true), false);
+        let (_, certainty, cost) = row(answered(metered.clone(), true), None);
         assert_eq!((certainty, cost), (Certainty::Unsettled, reserved()), "{metered:?}");
     }
 }

@@ -9,6 +9,7 @@ fn all() -> Vec<Fault> {
         Fault::NoEnvironment(environment()),
         Fault::NoUpstreamKey(environment()),
         Fault::KeyNotOpen(UpstreamKeyId::new("0123456789abcdef")),
+        Fault::KeyRemoved(UpstreamKeyId::new("0123456789abcdef")),
         Fault::NoMock,
         Fault::KeyRejected(environment()),
         Fault::Unreachable,
@@ -30,12 +31,13 @@ fn place(fault: &Fault) -> usize {
         Fault::NoEnvironment(_) => 2,
         Fault::NoUpstreamKey(_) => 3,
         Fault::KeyNotOpen(_) => 4,
-        Fault::NoMock => 5,
-        Fault::KeyRejected(_) => 6,
-        Fault::Unreachable => 7,
-        Fault::Lost => 8,
-        Fault::NoAnswer { .. } => 9,
-        Fault::Ours => 10,
+        Fault::KeyRemoved(_) => 5,
+        Fault::NoMock => 6,
+        Fault::KeyRejected(_) => 7,
+        Fault::Unreachable => 8,
+        Fault::Lost => 9,
+        Fault::NoAnswer { .. } => 10,
+        Fault::Ours => 11,
     }
 }
 

@@ -14,6 +14,7 @@ mod metrics;
 mod money;
 mod outcomes;
 mod pass;
+mod recall;
 mod refuse;
 mod retry;
 mod shutdown;

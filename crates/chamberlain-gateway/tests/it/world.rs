@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -57,11 +57,25 @@ impl Entropy for Counting {
     }
 }
 
-struct OneKey;
+/// One upstream key, until it is removed.
+#[derive(Default)]
+pub(crate) struct OneKey {
+    removed: AtomicBool,
+}
+
+impl OneKey {
+    pub(crate) fn remove(&self) {
+        self.removed.store(true, Ordering::SeqCst);
+    }
+}
 
 impl KeySource for OneKey {
     fn credential(&self, id: &UpstreamKeyId) -> Option<HeaderValue> {
-        (id.as_str() == "uk_test").then(|| HeaderValue::from_static(CREDENTIAL))
+        self.is_open(id).then(|| HeaderValue::from_static(CREDENTIAL))
+    }
+
+    fn is_open(&self, id: &UpstreamKeyId) -> bool {
+        id.as_str() == "uk_test" && !self.removed.load(Ordering::SeqCst)
     }
 }
 
@@ -85,6 +99,7 @@ pub(crate) struct World {
     pub(crate) mock: Arc<Upstream>,
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) keys: Arc<OneKey>,
     pub(crate) key: String,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: JoinHandle<()>,
@@ -168,11 +183,12 @@ impl World {
             settings: plan.settings,
         }));
         let journal = Arc::new(MemoryJournal::default());
+        let keys = Arc::new(OneKey::default());
         let url = |address: SocketAddr, path: &str| format!("http://{address}{path}").parse();
         let gateway = Gateway::new(GatewayParts {
             snapshot: snapshot.clone(),
             journal: journal.clone(),
-            keys: Arc::new(OneKey),
+            keys: keys.clone(),
             clock: Arc::new(RunningClock { started: tokio::time::Instant::now() }),
             entropy: Arc::new(Counting(AtomicU64::new(1))),
             upstream: Where {
@@ -189,7 +205,7 @@ impl World {
         let stop = CancellationToken::new();
         let (serving, stopping) = (gateway.clone(), stop.clone());
         let serving = tokio::spawn(async move { serving.serve(listener, stopping).await });
-        World { gateway, address, upstream, mock, journal, snapshot, key, stop, serving }
+        World { gateway, address, upstream, mock, journal, snapshot, keys, key, stop, serving }
     }
 
     /// Publishes a snapshot that differs.

@@ -184,7 +184,7 @@ struct Update {
     max_tokens: Option<Change<u64>>,
 }
 
-/// Stop a virtual key, reversibly
+/// Stop a virtual key, reversibly, and end its calls in flight
 #[derive(Args, Debug)]
 #[command(before_help = FREEZE_EXAMPLES)]
 pub(crate) struct Freeze {
