@@ -49,9 +49,13 @@ struct Line {
 type Leasing = watch::Receiver<Option<bool>>;
 
 impl Hall {
-    pub(crate) fn new(balances: Vec<(AccountId, Balance)>, thresholds_percent: Vec<u32>) -> Hall {
+    pub(crate) fn new(
+        balances: Vec<(AccountId, Balance)>,
+        thresholds_percent: Vec<u32>,
+        started: Timestamp,
+    ) -> Hall {
         Hall {
-            gate: Gate::new(balances, thresholds_percent),
+            gate: Gate::new(balances, thresholds_percent, started),
             lines: HashMap::new(),
             waiting: 0,
             leasing: HashMap::new(),

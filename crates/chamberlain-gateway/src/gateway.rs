@@ -104,6 +104,7 @@ impl Gateway {
     /// # Errors
     /// [`StartFault`], when a base URL or TLS cannot be used.
     pub fn new(parts: GatewayParts) -> Result<Gateway, StartFault> {
+        let started = parts.clock.now();
         let connections = Connections::new(parts.snapshot.clone())?;
         let inner = Inner {
             base: Base::new(&parts.upstream.base)?,
@@ -115,7 +116,11 @@ impl Gateway {
             clock: parts.clock,
             entropy: parts.entropy,
             connections,
-            hall: parking_lot::Mutex::new(Hall::new(parts.balances, parts.thresholds_percent)),
+            hall: parking_lot::Mutex::new(Hall::new(
+                parts.balances,
+                parts.thresholds_percent,
+                started,
+            )),
             changed: Notify::new(),
             bodies: Arc::default(),
             standings: Standings::default(),

@@ -2,7 +2,7 @@
 
 use chamberlain_core::money::Money;
 use chamberlain_core::snapshot::Budgets;
-use chamberlain_core::time::{Timestamp, WindowKind};
+use chamberlain_core::time::WindowKind;
 
 use crate::auditor::Verdict;
 use crate::calls::part;
@@ -70,7 +70,7 @@ impl World {
             96..99 => some(self, DAY_MS),
             _ => some(self, 40 * DAY_MS) - 20 * DAY_MS,
         };
-        self.now = self.now.plus_ms(ms).max(self.earliest);
+        self.now = self.now.plus_ms(ms);
         self.history.add(Event::Clock { ms });
         Ok(())
     }
@@ -129,7 +129,6 @@ impl World {
 
     /// Between death and the next start the clock may be set as well.
     fn sleep(&mut self) -> Verdict {
-        self.earliest = Timestamp::from_ms(i64::MIN);
         if self.dice.once_in(3) { self.move_clock() } else { Ok(()) }
     }
 }

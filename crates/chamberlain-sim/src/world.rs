@@ -9,7 +9,7 @@ use chamberlain_core::id::{CallId, EnvironmentName, VirtualKeyId};
 use chamberlain_core::ledger::account::{AccountId, Balance, Scope};
 use chamberlain_core::money::Money;
 use chamberlain_core::snapshot::{Budgets, Limits};
-use chamberlain_core::time::{Calendar, Timestamp, WindowKind};
+use chamberlain_core::time::{Calendar, Timestamp};
 
 use crate::auditor::{Auditor, Verdict};
 use crate::dice::Dice;
@@ -64,9 +64,9 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node over remembered balances.
-    pub(crate) fn start(balances: Vec<(AccountId, Balance)>) -> Node {
+    pub(crate) fn start(balances: Vec<(AccountId, Balance)>, now: Timestamp) -> Node {
         Node {
-            gate: Gate::new(balances, vec![75, 90, 100]),
+            gate: Gate::new(balances, vec![75, 90, 100], now),
             calls: BTreeMap::new(),
             asks: BTreeMap::new(),
             leasing: BTreeMap::new(),
@@ -80,10 +80,6 @@ impl Node {
 pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) now: Timestamp,
-    /// The clock is not set back beyond this while the node runs: the day it was started on. A
-    /// gate knows no balance of a window that had ended when it started, and would take up a day
-    /// again that it has forgotten.
-    pub(crate) earliest: Timestamp,
     pub(crate) calendar: Calendar,
     /// The organization, the environments, the virtual keys.
     pub(crate) terms: Vec<Terms>,
@@ -101,12 +97,12 @@ impl World {
     pub(crate) fn new(seed: u64) -> World {
         let mut dice = Dice::new(seed);
         let zurich = dice.once_in(2).then(|| Calendar::named("Europe/Zurich").ok()).flatten();
+        let now = BEGIN.plus_ms(dice.below(7_200_000).cast_signed());
         let mut world = World {
-            now: BEGIN.plus_ms(dice.below(7_200_000).cast_signed()),
-            earliest: Timestamp::from_ms(i64::MIN),
+            now,
             calendar: zurich.unwrap_or_else(Calendar::utc),
             terms: Vec::new(),
-            node: Node::start(Vec::new()),
+            node: Node::start(Vec::new(), now),
             journal: Journal::default(),
             auditor: Auditor::default(),
             history: History::new(),
@@ -164,8 +160,7 @@ impl World {
         let balances = self.journal.committed.balances.iter();
         let running = balances.filter(|(account, _)| account.window.end > self.now);
         let running = running.map(|(account, balance)| (account.clone(), *balance)).collect();
-        self.node = Node::start(running);
-        self.earliest = self.calendar.window(WindowKind::Daily, self.now).start;
+        self.node = Node::start(running, self.now);
         self.history.add(Event::Started);
     }
 

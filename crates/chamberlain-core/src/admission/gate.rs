@@ -149,9 +149,14 @@ pub struct Gate {
 impl Gate {
     /// A gate over the balances that the store remembers. `thresholds_percent` (ascending) is what
     /// budget events are made for; a threshold already passed is not reported again.
-    pub fn new(balances: Vec<(AccountId, Balance)>, thresholds_percent: Vec<u32>) -> Gate {
+    /// `started` is now; see [`Book::new`].
+    pub fn new(
+        balances: Vec<(AccountId, Balance)>,
+        thresholds_percent: Vec<u32>,
+        started: Timestamp,
+    ) -> Gate {
         Gate {
-            book: Book::new(balances, thresholds_percent),
+            book: Book::new(balances, thresholds_percent, started),
             counters: HashMap::new(),
             events: Vec::new(),
             in_flight: 0,

@@ -85,8 +85,16 @@ pub struct Book {
 
 impl Book {
     /// A book over remembered balances. Thresholds must be ascending.
-    pub fn new(balances: Vec<(AccountId, Balance)>, thresholds_percent: Vec<u32>) -> Book {
-        let latest = balances.iter().map(|(id, _)| id.window.start).max().unwrap_or_default();
+    ///
+    /// `started` is now. What is remembered are the windows that had not ended then, so a clock
+    /// that steps back later must not open an earlier one: nobody would know what was spent in it.
+    pub fn new(
+        balances: Vec<(AccountId, Balance)>,
+        thresholds_percent: Vec<u32>,
+        started: Timestamp,
+    ) -> Book {
+        let starts = balances.iter().map(|(id, _)| id.window.start);
+        let latest = starts.fold(started, Timestamp::max);
         let accounts = balances
             .into_iter()
             .map(|(id, balance)| (id, Account { balance, ..Account::default() }))

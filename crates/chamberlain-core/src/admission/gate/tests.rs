@@ -42,7 +42,7 @@ fn rpm(limit: u64) -> Limits {
 }
 
 fn gate() -> Gate {
-    Gate::new(Vec::new(), vec![75, 90, 100])
+    Gate::new(Vec::new(), vec![75, 90, 100], NOW)
 }
 
 fn ask(gate: &mut Gate, terms: &[Terms], bound: Option<Bound>, now: Timestamp) -> Admission {

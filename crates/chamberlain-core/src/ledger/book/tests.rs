@@ -9,7 +9,7 @@ fn usd(usd: i64) -> Money {
 }
 
 fn book_with(limit: i64) -> (Book, Vec<Line>) {
-    let mut book = Book::new(Vec::new(), vec![75, 90, 100]);
+    let mut book = Book::new(Vec::new(), vec![75, 90, 100], NOW);
     let budgets = Budgets { daily: Some(usd(limit)), monthly: None };
     let lines = book.lines(&Scope::Organization, &budgets, &Calendar::utc(), NOW).to_vec();
     (book, lines)
@@ -108,7 +108,7 @@ fn a_refusal_at_the_end_of_a_budget_is_its_end() {
 fn thresholds_passed_before_a_restart_are_not_news() {
     let (_, lines) = book_with(100);
     let balance = Balance { settled: usd(80), granted: usd(80), ..Balance::default() };
-    let mut book = Book::new(vec![(lines[0].account.clone(), balance)], vec![75, 90, 100]);
+    let mut book = Book::new(vec![(lines[0].account.clone(), balance)], vec![75, 90, 100], NOW);
     assert!(take(&mut book, &lines, usd(1)));
     assert_eq!(book.settle(&accounts(&lines), usd(1), usd(1), false), []);
 }
@@ -120,6 +120,16 @@ fn a_clock_that_steps_back_does_not_reopen_an_ended_window() {
     let back = NOW.plus_ms(-40 * 86_400_000);
     let again = book.lines(&Scope::Organization, &budgets, &Calendar::utc(), back);
     assert_eq!(again.to_vec(), lines);
+}
+
+#[test]
+fn a_clock_that_steps_back_after_a_start_does_not_open_a_day_that_was_not_remembered() {
+    // Started today with nothing spent yet: nothing says so but the moment of the start.
+    let mut book = Book::new(Vec::new(), vec![75, 90, 100], NOW);
+    let budgets = Budgets { daily: Some(usd(100)), monthly: None };
+    let back = NOW.plus_ms(-2 * 86_400_000);
+    let [daily, _] = book.lines(&Scope::Organization, &budgets, &Calendar::utc(), back);
+    assert!(daily.account.window.end > NOW, "yesterday was opened again");
 }
 
 #[test]
