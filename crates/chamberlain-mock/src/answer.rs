@@ -58,6 +58,10 @@ impl Dressing<'_> {
         match content {
             Content::Empty => Answer::whole(Bytes::new(), Some(self.ticket)),
             Content::Json(json) => self.json(json, headers),
+            Content::File { mime_type, content } => {
+                put(headers, "content-type", &mime_type);
+                Answer::paced(content, Pace::of_json(self.scenario), self.ticket)
+            }
             Content::Message { reply, stream: false } => {
                 let json = crate::json::bytes(&reply.whole());
                 self.json(json, headers)
@@ -149,7 +153,7 @@ impl Dressing<'_> {
             put(headers, "access-control-expose-headers", "request-id, retry-after");
         }
         if self.parts.method == Method::OPTIONS {
-            put(headers, "access-control-allow-methods", "GET, POST, HEAD, OPTIONS");
+            put(headers, "access-control-allow-methods", "GET, POST, DELETE, HEAD, OPTIONS");
             // A star does not cover `authorization`.
             let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
             let allowed = wanted.unwrap_or_else(|| HeaderValue::from_static("*"));

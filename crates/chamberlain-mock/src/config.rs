@@ -86,6 +86,8 @@ pub struct MockConfig {
     pub workspace_id: String,
     /// Largest request body in bytes, before and after decoding.
     pub body_bytes_max: u64,
+    /// Largest file in bytes.
+    pub file_bytes_max: u64,
     /// Refuses fields of `/v1/messages` that the API does not document, as the API does.
     pub strict_fields: bool,
     /// Leaves prompts uncached that are shorter than the model's least cacheable length.
@@ -107,6 +109,7 @@ impl Default for MockConfig {
             organization_id: "00000000-0000-4000-8000-000000000001".to_owned(),
             workspace_id: "wrkspc_01Mock".to_owned(),
             body_bytes_max: 32 * 1024 * 1024,
+            file_bytes_max: 500 * 1024 * 1024,
             strict_fields: false,
             honour_cache_minimum: true,
             abandoned: Abandoned::AsDelivered,

@@ -1,7 +1,7 @@
 //! A faithful fake of the Anthropic API, for people's own tests and for ours.
 //!
 //! It answers `POST /v1/messages` (JSON and server-sent events), `POST /v1/messages/count_tokens`,
-//! `GET /v1/models` and `GET /v1/models/{id}` as the real API does: the same shapes, headers,
+//! `GET /v1/models`, `GET /v1/models/{id}` and `/v1/files` as the real API does: the same shapes, headers,
 //! event order, validation errors and usage arithmetic, for both API versions and both ways to send
 //! a key. It reads no prompt and calls nobody. What it refuses: every other path (404), and to
 //! show a credential anywhere, its own journal included.
@@ -44,6 +44,7 @@
 //! | `reset`, `hang`, each with `[billed=true]` | the connection reset, or nothing at all, before headers |
 //! | `slow_headers ms=N`, `slow_body ms=N`, `split[=N]`, `chunk=N`, `pings`, `gzip`, `lean_delta` | how bytes arrive |
 //! | `ratelimit [requests=] [input=] [output=] [reset=S]` | what the rate-limit headers say is left |
+//! | `downloadable` | a file that is uploaded may be downloaded, as if a tool had made it |
 //! | `fixed_ids` | identifiers made from the request, so two equal requests get equal bytes |
 //! | `times=N`, `id=NAME` | errors and broken transports happen N times per `id` (default: per directive), then no more |
 //!
@@ -53,7 +54,7 @@
 //! # Journal
 //! `GET /mock/journal[?since=N][&format=lines]`, `GET /mock/journal/{n}`,
 //! `GET /mock/journal/{n}/body`, `DELETE /mock/journal`, and `DELETE /mock/state` (which forgets
-//! caches and scenario counts); [`Mock::journal`] in-process. See [`Entry`].
+//! caches, scenario counts and files); [`Mock::journal`] in-process. See [`Entry`].
 
 mod answer;
 mod cache;
@@ -66,12 +67,14 @@ mod delivery;
 mod error;
 mod events;
 mod failure;
+mod files;
 mod ids;
 mod intake;
 mod journal;
 mod json;
 mod messages;
 mod mock;
+mod multipart;
 mod prompt;
 mod query;
 mod reply;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::request::Parts;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -26,6 +27,7 @@ use crate::validate;
 pub(crate) enum Content {
     Empty,
     Json(Vec<u8>),
+    File { mime_type: String, content: Bytes },
     Message { reply: Box<Reply>, stream: bool },
 }
 
@@ -53,6 +55,7 @@ impl Call<'_> {
         read_directives(&body, self.scenario, clean).map_err(ApiError::invalid)?;
         let betas = validate::betas(&self.parts.headers);
         let request = validate::message(body, &self.context(&betas))?;
+        self.state.files.check(&request.body)?;
         let measured = prompt::measure(request.model.id, &request.body);
         if measured.tokens > request.model.window && self.scenario.usage.input.is_none() {
             return Err(too_long(measured.tokens, request.model.window));
@@ -92,6 +95,7 @@ impl Call<'_> {
         let body = self.body()?;
         let betas = validate::betas(&self.parts.headers);
         let model = validate::prompt(&body, &self.context(&betas))?;
+        self.state.files.check(&body)?;
         self.state.scenarios.apply(self.scenario);
         if let Some(failure) = &self.scenario.failure {
             return Err(failure.clone());

@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::cache::PromptCache;
 use crate::config::MockConfig;
+use crate::files::Files;
 use crate::ids::Ids;
 use crate::journal::Journal;
 use crate::scenario::ScenarioCounts;
@@ -34,13 +35,15 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     pub(crate) cache: PromptCache,
     pub(crate) scenarios: ScenarioCounts,
+    pub(crate) files: Files,
     pub(crate) ids: Ids,
 }
 
 impl State {
-    /// Forgets prompt caches and scenario counts.
+    /// Forgets prompt caches, scenario counts and files.
     pub(crate) fn forget(&self) {
         self.cache.clear();
+        self.files.clear();
         self.scenarios.clear();
     }
 }
@@ -59,6 +62,7 @@ impl Mock {
                 journal: Journal::new(config.journal, config.journal_entries_max),
                 cache: PromptCache::default(),
                 scenarios: ScenarioCounts::default(),
+                files: Files::default(),
                 ids: Ids::new(),
                 config,
             }),
@@ -70,7 +74,7 @@ impl Mock {
         &self.state.journal
     }
 
-    /// Forgets prompt caches and scenario counts.
+    /// Forgets prompt caches, scenario counts and files.
     pub fn forget(&self) {
         self.state.forget();
     }

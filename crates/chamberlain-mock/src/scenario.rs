@@ -146,6 +146,8 @@ pub(crate) struct Scenario {
     pub(crate) gzip: bool,
     pub(crate) lean_delta: bool,
     pub(crate) fixed_ids: bool,
+    /// An uploaded file may be downloaded, as only a tool's may otherwise.
+    pub(crate) downloadable: bool,
     pub(crate) left: Option<Left>,
 
     pub(crate) answer: Option<String>,
@@ -349,6 +351,7 @@ impl Scenario {
                 });
             }
             "server_tool" => self.server_tool = truth(key, value.as_deref())?,
+            "downloadable" => self.downloadable = truth(key, value.as_deref())?,
             "usage" => {}
             _ => return Ok(false),
         }

@@ -13,6 +13,7 @@ use crate::control;
 use crate::credential::{Presented, is_secret};
 use crate::delivery::Answer;
 use crate::error::ApiError;
+use crate::files::{self, FileCall, Place};
 use crate::ids::{IdSource, hex};
 use crate::intake::{self, Received};
 use crate::journal::{Entry, Outcome, Ticket};
@@ -38,7 +39,8 @@ pub(crate) async fn answer(
     }
     let presented = Presented::new(&parts.headers);
     let mut ticket = state.journal.open(state.config.abandoned, || described(&parts, &presented));
-    let received = intake::receive(body, state.config.body_bytes_max).await.map_err(|_| Severed)?;
+    let body_bytes_max = files::body_bytes_max(&state, path);
+    let received = intake::receive(body, body_bytes_max).await.map_err(|_| Severed)?;
     write_body_down(&state, &presented, &received, &ticket);
 
     let mut scenario = Scenario::default();
@@ -85,6 +87,9 @@ fn route(
             .map_err(ApiError::invalid)?;
     }
     let version = version(parts)?;
+    if let Some(place) = Place::of(path) {
+        return FileCall { state, parts, received, scenario, ids }.answer(place);
+    }
     let model_id = path.strip_prefix("/v1/models/");
     let known = matches!(path, "/v1/messages" | "/v1/messages/count_tokens" | "/v1/models");
     if !known && model_id.is_none_or(|id| id.is_empty() || id.contains('/')) {

@@ -4,6 +4,7 @@
 
 mod client;
 
+mod files;
 mod journal;
 mod messages;
 mod models;
