@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod money;
 pub mod overrides;
 pub mod record;
+pub mod resource;
 pub mod secret;
 pub mod snapshot;
 pub mod time;

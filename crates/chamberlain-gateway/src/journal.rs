@@ -5,6 +5,11 @@ use std::pin::Pin;
 
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
 use chamberlain_core::record::{Intent, Notice, Settlement};
+use chamberlain_core::resource::{
+    Binding, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
+};
+use chamberlain_core::time::Timestamp;
+use serde_json::{Map, Value};
 
 /// Why something could not be put on record. The call is then refused.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,4 +36,24 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Records a notice, best effort: under a flood notices are counted instead of kept.
     fn note(&self, notice: Notice);
+
+    /// Binds a resource to its virtual key. Its id may reach the client when the answer is
+    /// [`Binding::Bound`]: the binding then survives a process kill. Bound again to the same key it
+    /// keeps its age and takes the rest anew; to another it is [`Binding::Taken`].
+    fn bind(&self, resource: Resource) -> Answer<Binding>;
+
+    /// Remembers something else about a resource, in place of what was remembered before. A fault
+    /// when there is no such resource.
+    fn describe(&self, kind: ResourceKind, id: ResourceId, about: Map<String, Value>)
+    -> Answer<()>;
+
+    /// Forgets a resource that upstream deleted at `at`. Forgetting what is not there is no fault.
+    fn forget(&self, kind: ResourceKind, id: ResourceId, at: Timestamp) -> Answer<()>;
+
+    /// Looks resources up, whoever they belong to, each answered in its place. Expired ones may
+    /// still be there.
+    fn resources(&self, wanted: Vec<(ResourceKind, ResourceId)>) -> Answer<Vec<Option<Resource>>>;
+
+    /// A page of a virtual key's own; `None` when the page begins at one that is not its own.
+    fn resources_of(&self, page: ResourcePage) -> Answer<Option<ResourceList>>;
 }

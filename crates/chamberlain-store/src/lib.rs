@@ -19,6 +19,7 @@ mod meta;
 mod outbox;
 mod readers;
 mod recovery;
+mod resources;
 mod rollups;
 mod schema;
 mod scope_settings;

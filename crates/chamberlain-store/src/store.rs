@@ -199,7 +199,7 @@ impl Store {
         self.shared.readers.read(work)
     }
 
-    fn push(&self, item: Item) {
+    pub(crate) fn push(&self, item: Item) {
         match &self.shared.writing {
             Some(writing) => writing.queue.push(item),
             None => item.refuse(StoreFault::ReadOnly("as asked".into())),

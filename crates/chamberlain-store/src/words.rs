@@ -125,6 +125,8 @@ impl Word for KeyState {
 
 #[cfg(test)]
 mod tests {
+    use chamberlain_core::resource::ResourceKind;
+
     use super::*;
 
     /// A new value in core without a word here fails to compile in these matches.
@@ -148,9 +150,16 @@ mod tests {
         let states = match KeyState::Active {
             KeyState::Active | KeyState::Frozen | KeyState::Revoked => 3,
         };
+        let kinds = match ResourceKind::Message {
+            ResourceKind::Message
+            | ResourceKind::Container
+            | ResourceKind::File
+            | ResourceKind::Batch => 4,
+        };
         assert_eq!(Route::WORDS.len(), routes);
         assert_eq!(Outcome::WORDS.len(), outcomes);
         assert_eq!(Certainty::WORDS.len(), certainties);
         assert_eq!(KeyState::WORDS.len(), states);
+        assert_eq!(ResourceKind::WORDS.len(), kinds);
     }
 }

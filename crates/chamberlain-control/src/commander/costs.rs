@@ -90,7 +90,8 @@ impl Commander {
         Ok(sums.into_iter().map(|(id, sum)| line(by, id, sum, whole, house)).collect())
     }
 
-    /// Sums up calls by the hour and lets go of those kept no longer.
+    /// Sums up calls by the hour and lets go of those kept no longer, and of resources that expired
+    /// a day ago.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -101,6 +102,10 @@ impl Commander {
         let pruned = self.store.prune(now.plus_ms(-kept_ms)).map_err(from_store)?;
         if pruned > 0 {
             tracing::info!(pruned, "calls kept no longer are gone; their hourly sums stay");
+        }
+        let expired = self.store.prune_resources(now.plus_ms(-DAY_MS)).map_err(from_store)?;
+        if expired > 0 {
+            tracing::info!(expired, "resources that upstream let go of are forgotten");
         }
         Ok(())
     }

@@ -1,13 +1,18 @@
 //! A journal in memory, which also audits: replayed in its own order, nothing on it may ever
 //! have been over a limit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chamberlain_core::ledger::account::{AccountId, Grant, LeaseWanted};
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Intent, Notice, Settlement};
+use chamberlain_core::resource::{
+    Binding, PageFrom, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
+};
+use chamberlain_core::time::Timestamp;
 use chamberlain_gateway::journal::{Answer, Journal, JournalFault};
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 #[derive(Clone, Debug)]
@@ -18,6 +23,7 @@ pub(crate) enum Entry {
     Note(Notice),
 }
 
+type BindAnswer = (Resource, oneshot::Sender<Result<Binding, JournalFault>>);
 type IntentAnswer = oneshot::Sender<Result<(), JournalFault>>;
 type LeaseAnswer = (Vec<LeaseWanted>, oneshot::Sender<Result<Vec<Grant>, JournalFault>>);
 
@@ -37,7 +43,10 @@ struct State {
     entries: Vec<Entry>,
     intents: Mood,
     leases: Mood,
+    bindings: Mood,
+    resources: BTreeMap<(ResourceKind, ResourceId), Resource>,
     kept_intents: Vec<IntentAnswer>,
+    kept_bindings: Vec<BindAnswer>,
     kept_leases: Vec<LeaseAnswer>,
 }
 
@@ -103,6 +112,75 @@ impl Journal for MemoryJournal {
     fn note(&self, notice: Notice) {
         self.state.lock().entries.push(Entry::Note(notice));
     }
+
+    fn bind(&self, resource: Resource) -> Answer<Binding> {
+        let (answer, receiver) = oneshot::channel();
+        let mut state = self.state.lock();
+        match state.bindings {
+            Mood::Willing => drop(answer.send(Ok(state.bind(resource)))),
+            Mood::Slow => state.kept_bindings.push((resource, answer)),
+            Mood::Broken => drop(answer.send(broken())),
+        }
+        later(receiver)
+    }
+
+    fn describe(
+        &self,
+        kind: ResourceKind,
+        id: ResourceId,
+        about: Map<String, Value>,
+    ) -> Answer<()> {
+        let found = self.state.lock().resources.get_mut(&(kind, id)).map(|it| it.about = about);
+        Box::pin(async move { found.ok_or_else(|| JournalFault("no such resource".to_owned())) })
+    }
+
+    fn forget(&self, kind: ResourceKind, id: ResourceId, _: Timestamp) -> Answer<()> {
+        self.state.lock().resources.remove(&(kind, id));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn resources(&self, wanted: Vec<(ResourceKind, ResourceId)>) -> Answer<Vec<Option<Resource>>> {
+        let state = self.state.lock();
+        let found = wanted.iter().map(|key| state.resources.get(key).cloned()).collect();
+        Box::pin(async { Ok(found) })
+    }
+
+    fn resources_of(&self, page: ResourcePage) -> Answer<Option<ResourceList>> {
+        let list = self.state.lock().list(&page);
+        Box::pin(async { Ok(list) })
+    }
+}
+
+impl State {
+    fn bind(&mut self, resource: Resource) -> Binding {
+        let key = (resource.kind, resource.id.clone());
+        let owner = self.resources.get(&key).map(|found| &found.virtual_key);
+        if owner.is_some_and(|owner| *owner != resource.virtual_key) {
+            return Binding::Taken;
+        }
+        self.resources.insert(key, resource);
+        Binding::Bound
+    }
+
+    fn list(&self, page: &ResourcePage) -> Option<ResourceList> {
+        let is_own = |it: &&Resource| it.kind == page.kind && it.virtual_key == page.virtual_key;
+        let mut own: Vec<Resource> = self.resources.values().filter(is_own).cloned().collect();
+        own.sort_by_key(|it| std::cmp::Reverse((it.created, it.id.clone())));
+        let place = |id: &ResourceId| own.iter().position(|it| it.id == *id);
+        let (mut range, backwards) = match &page.from {
+            PageFrom::Newest => (0..own.len(), false),
+            PageFrom::After(id) => (place(id)? + 1..own.len(), false),
+            PageFrom::Before(id) => (0..place(id)?, true),
+        };
+        let has_more = range.len() > page.count;
+        let surplus = range.len().saturating_sub(page.count);
+        if backwards {
+            range.start += surplus;
+        } else {
+            range.end -= surplus;
+        }
+        Some(ResourceList { resources: own[range].to_vec(), has_more })
+    }
 }
 
 impl MemoryJournal {
@@ -118,6 +196,10 @@ impl MemoryJournal {
     pub(crate) fn release(&self) {
         let mut state = self.state.lock();
         (state.intents, state.leases) = (Mood::Willing, Mood::Willing);
+        state.bindings = Mood::Willing;
+        for (resource, answer) in std::mem::take(&mut state.kept_bindings) {
+            let _ = answer.send(Ok(state.bind(resource)));
+        }
         for answer in std::mem::take(&mut state.kept_intents) {
             let _ = answer.send(Ok(()));
         }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use chamberlain_core::ledger::account::Grant;
 use chamberlain_core::record::{Notice, Severity};
+use chamberlain_core::resource::Binding;
 use chamberlain_core::time::{Clock, Timestamp};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, DEFAULT_NAME};
@@ -44,6 +45,7 @@ enum Answer {
     None,
     Done,
     Granted(Vec<Grant>),
+    Bound(Binding),
     Refused(StoreFault),
 }
 
@@ -168,6 +170,7 @@ impl Writer {
             Item::Settle(settlement) => state.settle(connection, settlement).map(|()| Answer::None),
             Item::Lease(wanted, _) => state.lease(connection, wanted, now).map(Answer::Granted),
             Item::Note(notice) => state.note(connection, notice).map(|()| Answer::None),
+            Item::Bind(keeping, _) => state.keep(connection, keeping, now).map(Answer::Bound),
             Item::Change(order, _) => self.change(order, now).map(|()| Answer::Done),
             Item::Close(_) => {
                 state.flush(connection)?;
@@ -287,6 +290,7 @@ fn reply(item: Item, answer: Answer) {
         (item, Answer::Refused(fault)) => item.refuse(fault),
         (Item::Intend(_, waiter), _) => drop(waiter.send(Ok(()))),
         (Item::Lease(_, waiter), Answer::Granted(grants)) => drop(waiter.send(Ok(grants))),
+        (Item::Bind(_, waiter), Answer::Bound(binding)) => drop(waiter.send(Ok(binding))),
         (Item::Change(_, waiter) | Item::Close(waiter), _) => drop(waiter.send(Ok(()))),
         _ => {}
     }

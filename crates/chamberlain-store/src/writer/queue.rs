@@ -11,12 +11,14 @@ use std::time::Duration;
 use chamberlain_core::audit::record::Principal;
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
 use chamberlain_core::record::{Intent, Notice, Settlement, Severity};
+use chamberlain_core::resource::Binding;
 use chamberlain_core::time::Timestamp;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::change::Change;
 use crate::fault::StoreFault;
+use crate::resources::Keeping;
 
 /// Ordinary notices that may wait at once; twice as many of the urgent ones.
 const NOTICES_MAX: usize = 4_096;
@@ -46,6 +48,7 @@ pub(crate) enum Item {
     Settle(Box<Settlement>),
     Lease(Vec<LeaseWanted>, oneshot::Sender<Result<Vec<Grant>, StoreFault>>),
     Note(Box<Notice>),
+    Bind(Box<Keeping>, oneshot::Sender<Result<Binding, StoreFault>>),
     Change(Box<Order>, SyncSender<Result<(), StoreFault>>),
     Close(SyncSender<Result<(), StoreFault>>),
 }
@@ -56,7 +59,7 @@ impl Item {
         match self {
             Item::Lease(..) | Item::Close(_) => true,
             Item::Change(order, _) => order.durable,
-            Item::Intend(..) | Item::Settle(_) | Item::Note(_) => false,
+            Item::Intend(..) | Item::Settle(_) | Item::Note(_) | Item::Bind(..) => false,
         }
     }
 
@@ -65,6 +68,7 @@ impl Item {
         match self {
             Item::Intend(_, answer) => drop(answer.send(Err(fault))),
             Item::Lease(_, answer) => drop(answer.send(Err(fault))),
+            Item::Bind(_, answer) => drop(answer.send(Err(fault))),
             Item::Change(_, answer) | Item::Close(answer) => drop(answer.send(Err(fault))),
             Item::Settle(settlement) => {
                 tracing::error!(
@@ -257,7 +261,7 @@ impl Inner {
                 }
                 self.notices += 1;
             }
-            Item::Intend(..) | Item::Lease(..) | Item::Change(..) => {
+            Item::Intend(..) | Item::Lease(..) | Item::Bind(..) | Item::Change(..) => {
                 if let Some(failure) = &mut self.failure {
                     failure.refused += 1;
                     let fault = StoreFault::Failing(Box::new(failure.fault.clone()));

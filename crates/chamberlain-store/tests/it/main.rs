@@ -17,6 +17,8 @@ mod model;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod resources;
+#[cfg(test)]
 mod rollups;
 #[cfg(test)]
 mod speed;

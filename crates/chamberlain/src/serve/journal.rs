@@ -4,8 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
 use chamberlain_core::record::{Intent, Notice, Outcome, Settlement};
+use chamberlain_core::resource::{
+    Binding, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
+};
+use chamberlain_core::time::Timestamp;
 use chamberlain_gateway::journal::{Answer, Journal, JournalFault};
 use chamberlain_store::{Store, StoreFault};
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::out::Out;
@@ -65,6 +70,48 @@ impl Journal for StoreJournal {
         self.store.note(notice.clone());
         (self.on_notice)(&notice);
     }
+
+    fn bind(&self, resource: Resource) -> Answer<Binding> {
+        answer(self.store.bind(resource))
+    }
+
+    fn describe(
+        &self,
+        kind: ResourceKind,
+        id: ResourceId,
+        about: Map<String, Value>,
+    ) -> Answer<()> {
+        let described = answer(self.store.describe(kind, id, about));
+        Box::pin(async { described.await.map(|_| ()) })
+    }
+
+    fn forget(&self, kind: ResourceKind, id: ResourceId, at: Timestamp) -> Answer<()> {
+        let forgotten = answer(self.store.forget(kind, id, at));
+        Box::pin(async { forgotten.await.map(|_| ()) })
+    }
+
+    fn resources(&self, wanted: Vec<(ResourceKind, ResourceId)>) -> Answer<Vec<Option<Resource>>> {
+        let store = self.store.clone();
+        look(move || store.resources(&wanted))
+    }
+
+    fn resources_of(&self, page: ResourcePage) -> Answer<Option<ResourceList>> {
+        let store = self.store.clone();
+        look(move || store.resources_of(&page))
+    }
+}
+
+/// Reads from the store beside the threads that move bytes.
+fn look<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, StoreFault> + Send + 'static,
+) -> Answer<T> {
+    let reading = tokio::task::spawn_blocking(read);
+    Box::pin(async move {
+        match reading.await {
+            Ok(found) => found.map_err(|fault| JournalFault(fault.to_string())),
+            Err(_) => Err(JournalFault("the store could not be read".to_owned())),
+        }
+    })
 }
 
 /// The store was asked already; this only waits for what it says.
