@@ -78,6 +78,7 @@ pub fn estimate(
         served_model: &asked.model,
         stop_reason: None,
         assume_us_geo: false,
+        batch: false,
     };
     let cost = cost::cost(&usage, context, book).map_err(unpriced)?.money;
     let model = book.model(&asked.model).map_or(&asked.model, |model| &model.id);

@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod anthropic;
 pub mod audit;
+pub mod batch;
 pub mod id;
 pub mod ledger;
 pub mod money;

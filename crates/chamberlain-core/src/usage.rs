@@ -26,6 +26,17 @@ impl Tokens {
             .saturating_add(self.cache_read)
     }
 
+    /// Both together.
+    pub(crate) fn plus(self, other: Tokens) -> Tokens {
+        Tokens {
+            input: self.input.saturating_add(other.input),
+            cache_write_5m: self.cache_write_5m.saturating_add(other.cache_write_5m),
+            cache_write_1h: self.cache_write_1h.saturating_add(other.cache_write_1h),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+
     /// Input tokens as Anthropic's per-minute limits count them: cache reads are free.
     pub fn limited_input(&self) -> u64 {
         self.input.saturating_add(self.cache_write_5m).saturating_add(self.cache_write_1h)

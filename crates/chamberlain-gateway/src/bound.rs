@@ -85,7 +85,7 @@ pub(crate) fn tighten(bounded: &mut Bounded, counted_prompt: u64) {
 
 fn context(call: &Call, counted_prompt: Option<u64>) -> BoundContext {
     let assume_us_geo = call.snapshot.settings.assume_us_geo;
-    BoundContext { at: call.at, assume_us_geo, counted_prompt }
+    BoundContext { at: call.at, assume_us_geo, counted_prompt, batch: false }
 }
 
 /// Who pays and whose limits count, widest first.

@@ -148,6 +148,7 @@ fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {
         served_model: metered.served_model.as_deref().unwrap_or(bill.requested_model),
         stop_reason: metered.stop_reason.as_deref(),
         assume_us_geo: bill.assume_us_geo,
+        batch: false,
     };
     if !metered.is_final && bill.samples_again {
         return unknown(outcome, bill);

@@ -57,14 +57,15 @@ impl Dressing<'_> {
     fn content(self, content: Content, request_id: &str, headers: &mut HeaderMap) -> Answer {
         match content {
             Content::Empty => Answer::whole(Bytes::new(), Some(self.ticket)),
-            Content::Json(json) => self.json(json, headers),
+            Content::Json(json) => self.json(json, "application/json", headers),
+            Content::Lines(lines) => self.json(lines, "application/x-jsonl", headers),
             Content::File { mime_type, content } => {
                 put(headers, "content-type", &mime_type);
                 Answer::paced(content, Pace::of_json(self.scenario), self.ticket)
             }
             Content::Message { reply, stream: false } => {
                 let json = crate::json::bytes(&reply.whole());
-                self.json(json, headers)
+                self.json(json, "application/json", headers)
             }
             Content::Message { reply, stream: true } => {
                 put(headers, "content-type", "text/event-stream; charset=utf-8");
@@ -79,8 +80,8 @@ impl Dressing<'_> {
         }
     }
 
-    fn json(self, json: Vec<u8>, headers: &mut HeaderMap) -> Answer {
-        put(headers, "content-type", "application/json");
+    fn json(self, json: Vec<u8>, kind: &str, headers: &mut HeaderMap) -> Answer {
+        put(headers, "content-type", kind);
         let mut bytes = Bytes::from(json);
         if self.scenario.gzip && accepts_gzip(&self.parts.headers) {
             put(headers, "content-encoding", "gzip");
@@ -107,7 +108,7 @@ impl Dressing<'_> {
             let page = format!("<html><body><h1>{}</h1></body></html>\n", error.status);
             return Answer::whole(page, Some(self.ticket));
         }
-        self.json(error.body(request_id), headers)
+        self.json(error.body(request_id), "application/json", headers)
     }
 
     fn organization(&self, status: StatusCode, headers: &mut HeaderMap) {

@@ -88,6 +88,10 @@ pub struct MockConfig {
     pub body_bytes_max: u64,
     /// Largest file in bytes.
     pub file_bytes_max: u64,
+    /// Largest body of a batch in bytes, before and after decoding.
+    pub batch_body_bytes_max: u64,
+    /// Time until the items of a batch are answered.
+    pub batch_delay: Duration,
     /// Refuses fields of `/v1/messages` that the API does not document, as the API does.
     pub strict_fields: bool,
     /// Leaves prompts uncached that are shorter than the model's least cacheable length.
@@ -110,6 +114,8 @@ impl Default for MockConfig {
             workspace_id: "wrkspc_01Mock".to_owned(),
             body_bytes_max: 32 * 1024 * 1024,
             file_bytes_max: 500 * 1024 * 1024,
+            batch_body_bytes_max: 256 * 1024 * 1024,
+            batch_delay: Duration::ZERO,
             strict_fields: false,
             honour_cache_minimum: true,
             abandoned: Abandoned::AsDelivered,

@@ -16,12 +16,31 @@ pub(crate) fn answer(
     path: &str,
     query: Option<&str>,
 ) -> Response<Answer> {
+    state.work_on_batches();
     let rest = path.strip_prefix("/mock/").unwrap_or_default();
     let mut steps = rest.split('/');
     match (method.as_str(), steps.next(), steps.next(), steps.next(), steps.next()) {
         ("GET", Some("journal"), None, ..) => list(state, query),
         ("DELETE", Some("journal"), None, ..) => {
             state.journal.clear();
+            reply(StatusCode::OK, JSON, b"{}\n".as_slice())
+        }
+        ("POST", Some("clock"), None, ..) => {
+            let ahead = number(query, "advance_s").unwrap_or(0).saturating_mul(1_000);
+            state.batches.advance(ahead);
+            reply(StatusCode::OK, JSON, b"{}\n".as_slice())
+        }
+        ("POST", Some("fail"), None, ..) => {
+            let pairs = query::pairs(query);
+            let value = |name: &str| {
+                pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+            };
+            state.faults.add(
+                value("method"),
+                value("path").unwrap_or_default(),
+                number(query, "status").unwrap_or(500),
+                number(query, "times").unwrap_or(1),
+            );
             reply(StatusCode::OK, JSON, b"{}\n".as_slice())
         }
         ("DELETE", Some("state"), None, ..) => {
@@ -68,10 +87,15 @@ fn list(state: &State, query: Option<&str>) -> Response<Answer> {
     reply(StatusCode::OK, "application/x-ndjson", lines)
 }
 
+fn number(query: Option<&str>, name: &str) -> Option<u64> {
+    query::pairs(query).iter().find(|(key, _)| key == name)?.1.parse().ok()
+}
+
 fn unknown() -> Response<Answer> {
     let hint = json!({ "error": "GET /mock/journal[?since=N][&format=lines], \
         GET /mock/journal/{n}, GET /mock/journal/{n}/body (when bodies are kept), \
-        DELETE /mock/journal, DELETE /mock/state" });
+        DELETE /mock/journal, DELETE /mock/state, POST /mock/clock?advance_s=N, \
+        POST /mock/fail?path=/v1/…&method=GET&status=500&times=1" });
     reply(StatusCode::NOT_FOUND, JSON, crate::json::bytes(&hint))
 }
 

@@ -1,8 +1,55 @@
-//! The error answers of the real API that have a name as a scenario.
+//! The error answers of the real API that have a name as a scenario, and errors for requests to
+//! come, for clients that cannot ask for them themselves.
 
-use http::StatusCode;
+use std::sync::Mutex;
+
+use http::{Method, StatusCode};
 
 use crate::error::ApiError;
+
+/// Requests that are to fail, by the beginning of their path.
+#[derive(Default, Debug)]
+pub(crate) struct Faults(Mutex<Vec<Fault>>);
+
+#[derive(Debug)]
+struct Fault {
+    method: Option<String>,
+    path: String,
+    status: u16,
+    left: u64,
+}
+
+impl Faults {
+    /// Makes the next `times` requests to paths that begin with `path` fail.
+    pub(crate) fn add(&self, method: Option<String>, path: String, status: u64, times: u64) {
+        let status = u16::try_from(status).unwrap_or(500);
+        self.lock().push(Fault { method, path, status, left: times });
+    }
+
+    /// Fails, if this request is to.
+    ///
+    /// # Errors
+    /// As was asked for.
+    pub(crate) fn take(&self, method: &Method, path: &str) -> Result<(), ApiError> {
+        let mut faults = self.lock();
+        let is_meant = |fault: &&mut Fault| {
+            let method_fits = fault.method.as_deref().is_none_or(|asked| asked == method.as_str());
+            fault.left > 0 && method_fits && path.starts_with(&fault.path)
+        };
+        let Some(fault) = faults.iter_mut().find(is_meant) else { return Ok(()) };
+        fault.left -= 1;
+        Err(of_status(fault.status).unwrap_or_else(|| ApiError::invalid("no error status")))
+    }
+
+    /// Nothing fails any more.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
 
 /// The failure of that name, or `None`.
 pub(crate) fn named(name: &str) -> Option<ApiError> {

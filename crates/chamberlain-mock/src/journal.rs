@@ -117,6 +117,10 @@ pub struct Entry {
     pub usage: Option<Box<RawValue>>,
     /// What it is billed: set when the generation begins, corrected when it ends.
     pub billed: Option<Bill>,
+    /// What the items of a batch are billed, one bill for each that was answered, at half of every
+    /// token price.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub batch_billed: Vec<Bill>,
     /// The body, if bodies are kept.
     #[serde(skip)]
     pub body: Option<Bytes>,
@@ -227,6 +231,11 @@ impl Ticket {
         self.n
     }
 
+    /// The entry, for writing in it when this is gone.
+    pub(crate) fn later(&self) -> Later {
+        Later(self.entry.clone())
+    }
+
     /// Whether anybody will read the entry.
     pub(crate) fn is_kept(&self) -> bool {
         self.entry.is_some()
@@ -277,6 +286,19 @@ impl Ticket {
                 entry.billed = if in_full { running.whole } else { running.so_far() };
             }
         });
+    }
+}
+
+/// An entry that something is written in after its request has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Later(Option<Arc<Mutex<Entry>>>);
+
+impl Later {
+    /// Writes something down.
+    pub(crate) fn note(&self, write: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = &self.0 {
+            write(&mut lock(entry));
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A faithful fake of the Anthropic API, for people's own tests and for ours.
 //!
 //! It answers `POST /v1/messages` (JSON and server-sent events), `POST /v1/messages/count_tokens`,
-//! `GET /v1/models`, `GET /v1/models/{id}` and `/v1/files` as the real API does: the same shapes, headers,
+//! `GET /v1/models`, `GET /v1/models/{id}`, `/v1/files` and `/v1/messages/batches` as the real API
+//! does: the same shapes, headers,
 //! event order, validation errors and usage arithmetic, for both API versions and both ways to send
 //! a key. It reads no prompt and calls nobody. What it refuses: every other path (404), and to
 //! show a credential anywhere, its own journal included.
@@ -54,9 +55,12 @@
 //! # Journal
 //! `GET /mock/journal[?since=N][&format=lines]`, `GET /mock/journal/{n}`,
 //! `GET /mock/journal/{n}/body`, `DELETE /mock/journal`, and `DELETE /mock/state` (which forgets
-//! caches, scenario counts and files); [`Mock::journal`] in-process. See [`Entry`].
+//! caches, scenario counts, files and batches); [`Mock::journal`] in-process. See [`Entry`].
+//! `POST /mock/clock?advance_s=N` lets time run ahead for batches, and
+//! `POST /mock/fail?path=/v1/…[&method=GET][&times=N][&status=N]` makes the next N requests fail.
 
 mod answer;
+mod batches;
 mod cache;
 mod catalogue;
 mod compose;

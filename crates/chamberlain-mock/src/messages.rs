@@ -27,8 +27,16 @@ use crate::validate;
 pub(crate) enum Content {
     Empty,
     Json(Vec<u8>),
-    File { mime_type: String, content: Bytes },
-    Message { reply: Box<Reply>, stream: bool },
+    /// One JSON value a line.
+    Lines(Vec<u8>),
+    File {
+        mime_type: String,
+        content: Bytes,
+    },
+    Message {
+        reply: Box<Reply>,
+        stream: bool,
+    },
 }
 
 /// A request on its way to an answer.

@@ -14,8 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::batches::Batches;
 use crate::cache::PromptCache;
 use crate::config::MockConfig;
+use crate::failure::Faults;
 use crate::files::Files;
 use crate::ids::Ids;
 use crate::journal::Journal;
@@ -37,14 +39,18 @@ pub(crate) struct State {
     pub(crate) scenarios: ScenarioCounts,
     pub(crate) files: Files,
     pub(crate) ids: Ids,
+    pub(crate) batches: Batches,
+    pub(crate) faults: Faults,
 }
 
 impl State {
-    /// Forgets prompt caches, scenario counts and files.
+    /// Forgets prompt caches, scenario counts, files, batches and failures to come.
     pub(crate) fn forget(&self) {
         self.cache.clear();
         self.files.clear();
         self.scenarios.clear();
+        self.batches.clear();
+        self.faults.clear();
     }
 }
 
@@ -64,17 +70,25 @@ impl Mock {
                 scenarios: ScenarioCounts::default(),
                 files: Files::default(),
                 ids: Ids::new(),
+                batches: Batches::default(),
+                faults: Faults::default(),
                 config,
             }),
         }
     }
 
-    /// What was asked and answered.
+    /// What was asked and answered, items of batches that are due included.
     pub fn journal(&self) -> &Journal {
+        self.state.work_on_batches();
         &self.state.journal
     }
 
-    /// Forgets prompt caches, scenario counts and files.
+    /// Lets time run ahead for batches.
+    pub fn advance(&self, by: Duration) {
+        self.state.batches.advance(u64::try_from(by.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    /// Forgets prompt caches, scenario counts, files and batches.
     pub fn forget(&self) {
         self.state.forget();
     }

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 
 use crate::answer::Dressing;
+use crate::batches::{self, Asked};
 use crate::catalogue;
 use crate::control;
 use crate::credential::{Presented, is_secret};
@@ -39,8 +40,11 @@ pub(crate) async fn answer(
     }
     let presented = Presented::new(&parts.headers);
     let mut ticket = state.journal.open(state.config.abandoned, || described(&parts, &presented));
-    let body_bytes_max = files::body_bytes_max(&state, path);
-    let received = intake::receive(body, body_bytes_max).await.map_err(|_| Severed)?;
+    let bytes_max = match path == batches::PATH {
+        true => state.config.batch_body_bytes_max,
+        false => files::body_bytes_max(&state, path),
+    };
+    let received = intake::receive(body, bytes_max).await.map_err(|_| Severed)?;
     write_body_down(&state, &presented, &received, &ticket);
 
     let mut scenario = Scenario::default();
@@ -86,9 +90,18 @@ fn route(
             .read(&presented.scrub(&String::from_utf8_lossy(words.as_bytes())))
             .map_err(ApiError::invalid)?;
     }
+    state.faults.take(method, path)?;
     let version = version(parts)?;
     if let Some(place) = Place::of(path) {
         return FileCall { state, parts, received, scenario, ids }.answer(place);
+    }
+    if path.starts_with(batches::PATH) {
+        state.scenarios.apply(scenario);
+        if let Some(failure) = &scenario.failure {
+            return Err(failure.clone());
+        }
+        let asked = Asked { state, parts, received, version, scenario, ticket, ids };
+        return asked.answer();
     }
     let model_id = path.strip_prefix("/v1/models/");
     let known = matches!(path, "/v1/messages" | "/v1/messages/count_tokens" | "/v1/models");

@@ -209,7 +209,7 @@ impl<L: Listener> Walk<'_, '_, L> {
 }
 
 /// As much of a client's text as a message should repeat.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED_CHARS_MAX) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),

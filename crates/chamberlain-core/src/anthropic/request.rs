@@ -66,6 +66,8 @@ pub enum Capability {
     /// A prompt that cannot be shown to be at most 200,000 tokens: one byte of it may be a token, an
     /// image 4,784, and what is elsewhere anything.
     LongContext,
+    /// It is an item of a batch.
+    Batches,
 }
 
 /// The longest cache lifetime a request may write.

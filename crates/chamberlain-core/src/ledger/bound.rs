@@ -18,6 +18,7 @@
 //! | code execution | its hours are in no answer, so refused unless a web tool makes them free |
 //! | `speed`, `inference_geo` | the dearer of what was asked and what it may fall back to |
 //! | `service_tier` | list prices; a priority contract is not known here |
+//! | an item of a batch | half of every token price, fees whole; server tools and MCP refused, because how often they sample in a batch is nowhere said |
 
 use super::price::{PriceBook, Unpriced};
 use crate::anthropic::request::{RequestFacts, Thread};
@@ -53,6 +54,8 @@ pub struct BoundContext {
     /// The prompt's tokens as counted by `count_tokens`, with the slack already added; replaces
     /// the bound from bytes where it is smaller and the whole prompt is in the body.
     pub counted_prompt: Option<u64>,
+    /// The request is an item of a batch: tokens at half price, fees whole.
+    pub batch: bool,
 }
 
 /// An upper bound.

@@ -32,6 +32,8 @@ pub struct CostContext<'a> {
     pub stop_reason: Option<&'a str>,
     /// The workspace may run in the US geography although usage does not say so.
     pub assume_us_geo: bool,
+    /// It was an item of a batch: tokens cost half, fees do not.
+    pub batch: bool,
 }
 
 /// The exact cost, and the tokens it is made of.
@@ -70,7 +72,7 @@ pub fn dearest_cost(usage: &Usage, context: CostContext<'_>, prices: &PriceBook)
         };
         let rates = prices.dearest_rates(query);
         let rates = rates.ok_or_else(|| Unpriced::UnknownModel(context.served_model.to_owned()))?;
-        price(tokens, rates)
+        price(tokens, in_batch(rates, context))
     })
     .ok()
 }
@@ -121,7 +123,7 @@ fn total(
         // Ledger rows are 64 bits wide.
         let in_range = sum.filter(|sum| i64::try_from(sum.pico()).is_ok());
         cost.money = in_range.ok_or(Unpriced::Overflow)?;
-        cost.tokens = sum_of(cost.tokens, *tokens);
+        cost.tokens = cost.tokens.plus(*tokens);
         Ok(())
     };
     if is_declined(usage, context) {
@@ -200,7 +202,8 @@ fn dearest_of(
             us_only: usage.us_only || assumed,
             prompt_tokens: tokens.prompt(),
         };
-        let money = price(tokens, rates_of(model, query, prices)?)?;
+        let rates = in_batch(rates_of(model, query, prices)?, context);
+        let money = price(tokens, rates)?;
         dearest = Ok(dearest.map_or(money, |dearest: Money| dearest.max(money)));
     }
     dearest
@@ -224,6 +227,10 @@ fn rates_of(model: &str, query: PriceQuery, prices: &PriceBook) -> Result<Rates,
     })
 }
 
+fn in_batch(rates: Rates, context: CostContext<'_>) -> Rates {
+    if context.batch { rates.in_batch() } else { rates }
+}
+
 fn price(tokens: &Tokens, rates: Rates) -> Result<Money, Unpriced> {
     [
         (tokens.input, rates.input),
@@ -238,14 +245,4 @@ fn price(tokens: &Tokens, rates: Rates) -> Result<Money, Unpriced> {
     })
     .map(Money::from_pico)
     .ok_or(Unpriced::Overflow)
-}
-
-fn sum_of(one: Tokens, other: Tokens) -> Tokens {
-    Tokens {
-        input: one.input.saturating_add(other.input),
-        cache_write_5m: one.cache_write_5m.saturating_add(other.cache_write_5m),
-        cache_write_1h: one.cache_write_1h.saturating_add(other.cache_write_1h),
-        cache_read: one.cache_read.saturating_add(other.cache_read),
-        output: one.output.saturating_add(other.output),
-    }
 }

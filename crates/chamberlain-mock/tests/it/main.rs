@@ -4,6 +4,7 @@
 
 mod client;
 
+mod batches;
 mod files;
 mod journal;
 mod messages;

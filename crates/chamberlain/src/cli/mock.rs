@@ -33,6 +33,9 @@ pub(crate) struct Mock {
     /// Milliseconds between the events of a stream
     #[arg(long, value_name = "MS", default_value_t = 0)]
     event_gap_ms: u64,
+    /// Milliseconds until the items of a batch are answered
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    batch_delay_ms: u64,
     /// Keep request bodies in the journal
     #[arg(long)]
     keep_bodies: bool,
@@ -72,6 +75,7 @@ impl Mock {
             journal: if self.keep_bodies { Journaling::WithBodies } else { Journaling::On },
             latency: Duration::from_millis(self.latency_ms),
             event_gap: Duration::from_millis(self.event_gap_ms),
+            batch_delay: Duration::from_millis(self.batch_delay_ms),
             strict_fields: self.strict_fields,
             abandoned: match self.bill_abandoned_in_full {
                 true => Abandoned::InFull,

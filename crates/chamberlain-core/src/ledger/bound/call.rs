@@ -1,6 +1,8 @@
 //! A request, taken apart into the factors of its cost.
 
-use super::tools::{advisor_uses, check_code_execution, check_unknown_tools, samplings};
+use super::tools::{
+    advisor_uses, check_batch, check_code_execution, check_unknown_tools, samplings,
+};
 use super::{BoundContext, FRAMING, NoBound, prompt_bound, prompt_is_in_body, spend, unbounded};
 use crate::anthropic::request::{
     CacheWrites, Fallback, Fallbacks, RequestFacts, ServerToolKind, Thread,
@@ -8,6 +10,9 @@ use crate::anthropic::request::{
 use crate::ledger::price::{Model, PriceBook, PriceQuery, Rates, Unpriced};
 use crate::money::Money;
 use crate::usage::Speed;
+
+/// The longest answer that a model gives in a batch, with `output-300k-2026-03-24`.
+const BATCH_OUTPUT_MAX: u64 = 300_000;
 
 /// A request, read for what multiplies its cost.
 pub(super) struct Call<'a> {
@@ -46,6 +51,9 @@ impl<'a> Call<'a> {
         let max_tokens = facts.max_tokens.ok_or_else(|| {
             unbounded("max_tokens", "it is missing; say how long the answer may be")
         })?;
+        if context.batch {
+            check_batch(facts)?;
+        }
         check_code_execution(facts)?;
         check_unknown_tools(facts)?;
         let named = std::iter::once(facts.model.as_str())
@@ -88,6 +96,7 @@ impl<'a> Call<'a> {
 
     pub(super) fn executor_output(&self) -> Option<u64> {
         let longest = self.models.iter().map(|model| model.max_output).fold(0, u64::max);
+        let longest = if self.context.batch { longest.max(BATCH_OUTPUT_MAX) } else { longest };
         let summaries = self.compactions.checked_mul(self.max_tokens.max(longest))?;
         let answers = self.samplings.checked_mul(self.max_tokens)?;
         answers.checked_add(summaries)?.checked_mul(self.attempts)
@@ -127,7 +136,7 @@ impl<'a> Call<'a> {
                 }
             }
         }
-        Ok(dearest)
+        Ok(if self.context.batch { dearest.in_batch() } else { dearest })
     }
 
     fn any_fast(&self) -> bool {

@@ -204,6 +204,15 @@ fn hops(facts: &RequestFacts) -> Vec<Hop> {
     std::iter::once(requested).chain(others).collect()
 }
 
+/// Takes out of a request what is refused in batches.
+fn only_what_a_batch_takes(facts: &mut RequestFacts) {
+    facts.server_tools.clear();
+    facts.mcp = false;
+    facts.fallbacks = Fallbacks::None;
+    facts.speed = Speed::Standard;
+    facts.thread = Thread::None;
+}
+
 /// What upstream did with a request.
 struct World<'a> {
     facts: &'a RequestFacts,
@@ -215,6 +224,8 @@ struct World<'a> {
     /// The longest cache lifetime that can be written, by the request or by a tool.
     writes: CacheWrites,
     loops: bool,
+    /// The request is an item of a batch, where an answer may be longer.
+    batch: bool,
 }
 
 impl World<'_> {
@@ -230,7 +241,8 @@ impl World<'_> {
         let framing = if facts.plain { 1_000 } else { 10_000 };
         let most = facts.prompt_bytes + facts.images * 4_784 + framing;
         let written = draws.up_to(most);
-        World { facts, written, most, writes: facts.cache_writes.max(implied), loops }
+        let writes = facts.cache_writes.max(implied);
+        World { facts, written, most, writes, loops, batch: false }
     }
 
     fn is_all_in_body(&self) -> bool {
@@ -261,7 +273,8 @@ impl World<'_> {
         for _ in 0..=draws.up_to(most - 1) {
             if self.facts.compaction && draws.yes(2) {
                 let prompt = self.prompt(draws, hop, carried, 10_000);
-                let output = draws.up_to(hop.model.max_output.max(hop.max_tokens));
+                let longest = if self.batch { 300_000 } else { hop.model.max_output };
+                let output = draws.up_to(longest.max(hop.max_tokens));
                 let tokens = draws.tokens(prompt, output, self.writes);
                 entries.push(Iteration { kind: IterationKind::Compaction, model: None, tokens });
             }
@@ -351,9 +364,13 @@ proptest! {
     #[test]
     fn no_answer_costs_more_than_its_bound(list in proptest::collection::vec(any::<u64>(), 0..600)) {
         let mut draws = Draws { list: list.into_iter(), greedy: false };
-        let facts = request(&mut draws);
+        let mut facts = request(&mut draws);
+        let batch = draws.yes(4);
+        if batch {
+            only_what_a_batch_takes(&mut facts);
+        }
         draws.greedy = draws.yes(3);
-        let world = World::new(&facts, &mut draws);
+        let world = World { batch, ..World::new(&facts, &mut draws) };
         let assume_us_geo = draws.yes(4);
         let slack = draws.up_to(2_000);
         let context = BoundContext {
@@ -361,6 +378,7 @@ proptest! {
             assume_us_geo,
             // A count is of the prompt in the body, and worth nothing where that is not all.
             counted_prompt: draws.yes(2).then_some(world.written + slack),
+            batch,
         };
         let bound = bound(&facts, &PRICES, context);
         prop_assert!(bound.is_ok(), "{bound:?} for {facts:?}");
@@ -375,6 +393,7 @@ proptest! {
             served_model,
             stop_reason,
             assume_us_geo,
+            batch,
         };
         let cost = cost(&usage, context, &PRICES);
         prop_assert!(cost.is_ok(), "{cost:?} for {usage:?}");

@@ -9,6 +9,7 @@ const CONTEXT: BoundContext = BoundContext {
     at: Timestamp::from_ms(1_795_424_400_000),
     assume_us_geo: false,
     counted_prompt: None,
+    batch: false,
 };
 
 fn plain(model: &str, prompt_bytes: u64, max_tokens: u64) -> RequestFacts {

@@ -28,6 +28,19 @@ pub(super) fn advisor_uses(tool: &ServerTool) -> Result<u64, NoBound> {
     tool.max_uses.ok_or_else(|| unbounded("tools[].max_uses", reason))
 }
 
+/// A loop of server tools samples ten times at the most in a message, and "more" in a batch: how
+/// many times more is not said, so there is no bound.
+pub(super) fn check_batch(facts: &RequestFacts) -> Result<(), NoBound> {
+    let field = match facts.server_tools.first() {
+        Some(tool) => format!("tools[].type {}", tool.type_name),
+        None if facts.mcp => "mcp_servers".to_owned(),
+        None => return Ok(()),
+    };
+    let reason = "how often a model goes on sampling with server tools is not limited in a batch; \
+                  send such requests one by one to /v1/messages, where it is";
+    Err(unbounded(&field, reason))
+}
+
 /// Container hours are billed by the clock and appear in no answer, so they can be neither
 /// bounded nor settled.
 pub(super) fn check_code_execution(facts: &RequestFacts) -> Result<(), NoBound> {

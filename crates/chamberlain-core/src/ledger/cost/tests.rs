@@ -11,6 +11,7 @@ fn served<'a>(model: &'a str) -> CostContext<'a> {
         served_model: model,
         stop_reason: Some("end_turn"),
         assume_us_geo: false,
+        batch: false,
     }
 }
 

@@ -31,6 +31,11 @@ impl Rates {
         self.zip(self, |rate, _| rate / 10 * 11)
     }
 
+    /// The prices of a batch: half of each. Rounded up, where an own price's US-only rate is odd.
+    pub(crate) fn in_batch(self) -> Rates {
+        self.zip(self, |rate, _| rate.div_ceil(2))
+    }
+
     pub(super) fn zip(self, other: Rates, join: impl Fn(u64, u64) -> u64) -> Rates {
         Rates {
             input: join(self.input, other.input),
