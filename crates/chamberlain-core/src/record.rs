@@ -23,6 +23,16 @@ pub enum Route {
     Models,
     /// `GET /v1/models/{id}`
     Model,
+    /// `POST /v1/files`
+    FileUpload,
+    /// `GET /v1/files`
+    Files,
+    /// `GET /v1/files/{id}`
+    File,
+    /// `GET /v1/files/{id}/content`
+    FileContent,
+    /// `DELETE /v1/files/{id}`
+    FileDelete,
 }
 
 /// Written before a call leaves: what it may cost at most, and who pays.

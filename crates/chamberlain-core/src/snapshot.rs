@@ -133,6 +133,8 @@ pub struct GatewaySettings {
     pub trusted_proxies: Vec<IpNet>,
     /// Largest body of a message request after decoding.
     pub request_body_bytes_max: usize,
+    /// Largest body of a file upload, form and all.
+    pub upload_body_bytes_max: usize,
     /// Deepest JSON nesting.
     pub json_depth_max: usize,
     /// Body bytes in memory over all calls.
@@ -166,6 +168,7 @@ impl Default for GatewaySettings {
         GatewaySettings {
             trusted_proxies: Vec::new(),
             request_body_bytes_max: 32 * 1024 * 1024,
+            upload_body_bytes_max: 512 * 1024 * 1024,
             json_depth_max: 128,
             bodies_in_flight_bytes_max: 512 * 1024 * 1024,
             waiting_calls_max: 4096,

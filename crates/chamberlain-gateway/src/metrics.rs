@@ -31,7 +31,7 @@ const OTHER: &str = "other";
 /// The outcome of what never became a call on record.
 const REFUSED: &str = "refused";
 const OUTCOMES: usize = 7;
-const ROUTES: usize = 4;
+const ROUTES: usize = 9;
 /// Why an attempt is made again; see [`retry_reason`].
 const RETRY_REASONS: [&str; 5] =
     ["not_connected", "rate_limited", "overloaded", "server_error", "other"];
@@ -337,6 +337,11 @@ fn route_name(route: Route) -> &'static str {
         Route::CountTokens => "count_tokens",
         Route::Models => "models",
         Route::Model => "model",
+        Route::FileUpload => "file_upload",
+        Route::Files => "files",
+        Route::File => "file",
+        Route::FileContent => "file_content",
+        Route::FileDelete => "file_delete",
     }
 }
 
@@ -346,6 +351,11 @@ fn route_place(route: Route) -> usize {
         Route::CountTokens => 1,
         Route::Models => 2,
         Route::Model => 3,
+        Route::FileUpload => 4,
+        Route::Files => 5,
+        Route::File => 6,
+        Route::FileContent => 7,
+        Route::FileDelete => 8,
     }
 }
 

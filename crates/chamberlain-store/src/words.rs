@@ -92,6 +92,11 @@ impl Word for Route {
         (Route::CountTokens, "count_tokens"),
         (Route::Models, "models"),
         (Route::Model, "model"),
+        (Route::FileUpload, "file_upload"),
+        (Route::Files, "files"),
+        (Route::File, "file"),
+        (Route::FileContent, "file_content"),
+        (Route::FileDelete, "file_delete"),
     ];
 }
 
@@ -133,7 +138,15 @@ mod tests {
     #[test]
     fn every_value_has_a_word() {
         let routes = match Route::Messages {
-            Route::Messages | Route::CountTokens | Route::Models | Route::Model => 4,
+            Route::Messages
+            | Route::CountTokens
+            | Route::Models
+            | Route::Model
+            | Route::FileUpload
+            | Route::Files
+            | Route::File
+            | Route::FileContent
+            | Route::FileDelete => 9,
         };
         let outcomes = match Outcome::Completed {
             Outcome::Completed

@@ -111,6 +111,22 @@ pub fn decide(
     Ok(warnings)
 }
 
+/// Whether `policy` lets a call pass that names no model: one that only uses `capability`.
+///
+/// # Errors
+/// The refusal, naming the rule.
+pub fn decide_use(
+    policy: &Policy,
+    holder: Holder<'_>,
+    caller: &CallerFacts,
+    operation: Option<&str>,
+    capability: Capability,
+) -> Result<(), Refusal> {
+    policy.check_source(caller)?;
+    policy.check_operation(operation)?;
+    policy.check_capability(holder, capability)
+}
+
 /// The operation a call is for: the one its key is bound to, or else the one the header names.
 ///
 /// # Errors
@@ -229,21 +245,21 @@ impl Policy {
         // How long a prompt may be depends on the model's window, so it is judged here and not
         // taken from the body.
         let from_body = question.request.capabilities.iter().copied();
-        let used = from_body
+        let mut used = from_body
             .filter(|capability| *capability != Capability::LongContext)
             .chain(is_long.then_some(Capability::LongContext));
-        for capability in used {
-            let rule = if self.capabilities_deny.contains(&capability) {
-                "capabilities_deny"
-            } else if self.capabilities_allow.as_ref().is_some_and(|ok| !ok.contains(&capability)) {
-                "capabilities_allow"
-            } else {
-                continue;
-            };
-            let rule = format!("{holder} ({rule})");
-            return Err(Refusal::Capability { capability, rule });
-        }
-        Ok(())
+        used.try_for_each(|capability| self.check_capability(holder, capability))
+    }
+
+    fn check_capability(&self, holder: Holder<'_>, capability: Capability) -> Result<(), Refusal> {
+        let rule = if self.capabilities_deny.contains(&capability) {
+            "capabilities_deny"
+        } else if self.capabilities_allow.as_ref().is_some_and(|ok| !ok.contains(&capability)) {
+            "capabilities_allow"
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::Capability { capability, rule: format!("{holder} ({rule})") })
     }
 
     fn check_max_tokens(&self, request: &RequestFacts) -> Result<(), Refusal> {

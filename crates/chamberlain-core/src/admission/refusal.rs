@@ -13,6 +13,7 @@ use crate::ledger::account::{AccountId, Scope};
 use crate::ledger::bound::NoBound;
 use crate::ledger::price::Unpriced;
 use crate::money::Money;
+use crate::resource::ResourceKind;
 use crate::time::Timestamp;
 
 mod answer;
@@ -94,6 +95,19 @@ pub enum Refusal {
         limit_bytes: usize,
         /// True when it was small before decoding.
         decoded: bool,
+    },
+    /// A file upload is too large.
+    UploadTooLarge {
+        /// The limit in bytes.
+        limit_bytes: usize,
+    },
+    /// What a request names by its id is not there, or belongs to another virtual key: the answer
+    /// does not say which.
+    UnknownResource {
+        /// What it would be.
+        kind: ResourceKind,
+        /// The id as it was written.
+        id: String,
     },
     /// The body's encoding or charset is not one we can inspect.
     Encoding {

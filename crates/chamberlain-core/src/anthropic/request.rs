@@ -63,6 +63,8 @@ pub enum Capability {
     PriorityTier,
     /// `billing_policy` or `fallback_credit_token`.
     BillingPolicy,
+    /// The routes of `/v1/files`. That a message reads a file is [`Capability::ExternalContent`].
+    Files,
     /// A prompt that cannot be shown to be at most 200,000 tokens: one byte of it may be a token, an
     /// image 4,784, and what is elsewhere anything.
     LongContext,

@@ -262,6 +262,11 @@ fn route(route: Route) -> &'static str {
         Route::CountTokens => "count_tokens",
         Route::Models => "models",
         Route::Model => "model",
+        Route::FileUpload => "file_upload",
+        Route::Files => "files",
+        Route::File => "file",
+        Route::FileContent => "file_content",
+        Route::FileDelete => "file_delete",
     }
 }
 

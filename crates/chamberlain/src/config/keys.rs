@@ -163,6 +163,14 @@ pub(crate) static KEYS: &[Key] = &[
         "Largest body of a message request after decoding; Anthropic takes 32 MB.",
     ),
     key(
+        "server.upload_body_max",
+        Kind::Size(1024, 1024 * MIB),
+        "\"512MiB\"",
+        "\"20MiB\"",
+        "Largest body of a file upload, form and all; Anthropic takes files of 500 MB. It passes \
+         through and is not held in memory.",
+    ),
+    key(
         "server.json_depth_max",
         Kind::Count(8, 512),
         "128",

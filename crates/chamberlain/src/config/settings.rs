@@ -257,6 +257,7 @@ impl Reader<'_> {
         GatewaySettings {
             trusted_proxies: self.networks("server.trusted_proxies"),
             request_body_bytes_max: self.size("server.request_body_max"),
+            upload_body_bytes_max: self.size("server.upload_body_max"),
             json_depth_max: self.size("server.json_depth_max"),
             bodies_in_flight_bytes_max: self.size("server.bodies_in_flight_max"),
             waiting_calls_max: self.size("queue.calls_max"),

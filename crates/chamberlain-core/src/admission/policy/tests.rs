@@ -310,3 +310,25 @@ proptest! {
         prop_assert_eq!(matches(&glob, &text), defined(glob.as_bytes(), text.as_bytes()));
     }
 }
+
+#[test]
+fn a_use_without_a_model_is_judged_by_source_operation_and_capability() {
+    let caller = CallerFacts { source: [10, 0, 0, 1].into(), operation: None, betas: Vec::new() };
+    let ask = |policy: &Policy, operation| {
+        decide_use(policy, ENVIRONMENT, &caller, operation, Capability::Files)
+    };
+    assert_eq!(ask(&Policy::default(), None), Ok(()));
+    let denied = Policy { capabilities_deny: vec![Capability::Files], ..Policy::default() };
+    let rule = format!("{ENVIRONMENT} (capabilities_deny)");
+    let refused = Refusal::Capability { capability: Capability::Files, rule };
+    assert_eq!(ask(&denied, None), Err(refused));
+    let others = Some(vec![Capability::Images]);
+    let unlisted = Policy { capabilities_allow: others, ..Policy::default() };
+    assert!(matches!(ask(&unlisted, None), Err(Refusal::Capability { .. })));
+    let elsewhere =
+        Policy { networks_allow: vec!["192.168.0.0/16".parse().unwrap()], ..Policy::default() };
+    assert!(matches!(ask(&elsewhere, None), Err(Refusal::Source { .. })));
+    let bound = Policy { operations_allow: vec!["summary".to_owned()], ..Policy::default() };
+    assert!(matches!(ask(&bound, None), Err(Refusal::Operation { .. })));
+    assert_eq!(ask(&bound, Some("summary")), Ok(()));
+}

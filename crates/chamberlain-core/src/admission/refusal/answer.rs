@@ -79,6 +79,8 @@ impl Refusal {
             Refusal::TooLarge { decoded: true, .. } => {
                 (413, T::RequestTooLarge, "request_body_too_large_after_decoding")
             }
+            Refusal::UploadTooLarge { .. } => (413, T::RequestTooLarge, "upload_too_large"),
+            Refusal::UnknownResource { .. } => (404, T::NotFoundError, "unknown_resource"),
             Refusal::Encoding { code, .. } => (400, T::InvalidRequestError, code),
             Refusal::BodiesInFlight { .. } => (503, T::OverloadedError, "bodies_in_flight"),
             Refusal::Source { .. } => (403, T::PermissionError, "source_not_allowed"),
@@ -147,6 +149,16 @@ impl Refusal {
                 format!("Not sent on: {malformed}. Mend it and send it again.")
             }
             Refusal::TooLarge { limit_bytes, decoded } => too_large(*limit_bytes, *decoded),
+            Refusal::UploadTooLarge { limit_bytes } => format!(
+                "The upload is larger than {limit_bytes} bytes, which is the most that \
+                 server.upload_body_max of this Chamberlain lets through. Upload less, or ask your \
+                 operator to raise it."
+            ),
+            Refusal::UnknownResource { kind, id } => format!(
+                "This virtual key has no {kind} {}. Check the id; what another key made is not \
+                 to be had with this one.",
+                echo(id)
+            ),
             Refusal::Encoding { message, .. } => message.clone(),
             Refusal::BodiesInFlight { limit_bytes } => busy(&format!(
                 "the bodies of the calls in flight already fill the {limit_bytes} bytes set aside \

@@ -57,6 +57,8 @@ fn all() -> Vec<Refusal> {
         Refusal::Malformed(MalformedRequest::TooDeep { max: 128 }),
         Refusal::TooLarge { limit_bytes: 33_554_432, decoded: false },
         Refusal::TooLarge { limit_bytes: 33_554_432, decoded: true },
+        Refusal::UploadTooLarge { limit_bytes: 536_870_912 },
+        Refusal::UnknownResource { kind: ResourceKind::File, id: "file_01".to_owned() },
         Refusal::Encoding {
             code: "request_body_encoding_unsupported",
             message: "content-encoding lzma is not understood; send gzip or nothing.".to_owned(),
@@ -124,10 +126,12 @@ fn place(refusal: &Refusal) -> usize {
         Refusal::BreakerOpen { .. } => 24,
         Refusal::NotOnRecord => 25,
         Refusal::Draining => 26,
+        Refusal::UploadTooLarge { .. } => 27,
+        Refusal::UnknownResource { .. } => 28,
     }
 }
 
-const VARIANTS: usize = 27;
+const VARIANTS: usize = 29;
 
 #[test]
 fn every_refusal_has_its_answer() {
@@ -173,6 +177,10 @@ fn every_refusal_has_its_answer() {
       The request body is larger than 33554432 bytes. Send less in one request.
     413 request_too_large request_body_too_large_after_decoding stop
       The request body is larger than 33554432 bytes after decoding. Send less in one request.
+    413 request_too_large upload_too_large stop
+      The upload is larger than 536870912 bytes, which is the most that server.upload_body_max of this Chamberlain lets through. Upload less, or ask your operator to raise it.
+    404 not_found_error unknown_resource stop
+      This virtual key has no file "file_01". Check the id; what another key made is not to be had with this one.
     400 invalid_request_error request_body_encoding_unsupported stop
       content-encoding lzma is not understood; send gzip or nothing.
     503 overloaded_error bodies_in_flight retry after 1 s

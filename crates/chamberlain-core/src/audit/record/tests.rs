@@ -242,7 +242,12 @@ fn the_names_are_the_ones_of_the_json_form() {
     for it in [Certainty::Settled, Certainty::Estimated, Certainty::Unsettled] {
         assert_eq!(certainty(it), name(it));
     }
-    for it in [Route::Messages, Route::CountTokens, Route::Models, Route::Model] {
+    use Route::{
+        CountTokens, File, FileContent, FileDelete, FileUpload, Files, Messages, Model, Models,
+    };
+    for it in
+        [Messages, CountTokens, Models, Model, FileUpload, Files, File, FileContent, FileDelete]
+    {
         assert_eq!(route(it), name(it));
     }
     for it in [Severity::Info, Severity::Warning, Severity::High, Severity::Critical] {
