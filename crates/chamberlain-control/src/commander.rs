@@ -54,8 +54,9 @@ pub trait Live: Send + Sync + 'static {
     /// How the jobs stand.
     fn jobs(&self) -> Vec<JobLine>;
 
-    /// Takes into the books that a call which was charged `charged`, unsettled, did cost `cost`.
-    fn written_off(&self, accounts: &[AccountId], charged: Money, cost: Money);
+    /// Takes into the books that an unsettled call did cost `cost`, and that `let_go` of what it was
+    /// charged is no longer unsettled.
+    fn written_off(&self, accounts: &[AccountId], let_go: Money, cost: Money);
 }
 
 /// Reads the configuration again.

@@ -649,6 +649,9 @@ pub struct WrittenOff {
     pub was: Money,
     /// What is charged now.
     pub now: Money,
+    /// What stays unsettled in its budgets until their windows end, because the call was lost with
+    /// power and other calls, lost as well, may have spent it.
+    pub kept: Money,
 }
 
 /// The outcome of reading the configuration again.

@@ -4,14 +4,14 @@
 //! It is told what happens to each call and adds up by itself. It never asks the ledger what
 //! something costs, what is left or what may pass.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chamberlain_core::id::CallId;
 use chamberlain_core::ledger::account::{AccountId, Balance, LeaseWanted};
 use chamberlain_core::money::Money;
 
-use crate::journal::Loss;
+use crate::journal::Intent;
 use crate::record::{Record, minus, plus};
 
 /// What must always be true and is not.
@@ -31,13 +31,8 @@ struct Sheet {
     /// True once a call was admitted without a limit.
     unlimited: bool,
     /// Bounds of calls that a power loss took off the record where no lease is counted as spent
-    /// in their place: accounts without a limit, and windows that had ended by the record's word
-    /// (a call admitted just before midnight, recorded after it). Nothing is promised about them.
+    /// in their place: in accounts without a limit. Nothing is promised about them.
     forgotten: Money,
-    /// What people took off calls that lost their settlement with power. What such a call left of
-    /// its reservation may have been spent again by calls that were lost with it, so its write-off
-    /// can take more off the account than is known to be free.
-    let_go: Money,
 }
 
 /// A call in flight.
@@ -52,7 +47,7 @@ struct Flight {
 #[derive(Debug)]
 struct WriteOff {
     call: CallId,
-    charged: Money,
+    let_go: Money,
     cost: Money,
     accounts: Arc<[AccountId]>,
 }
@@ -65,8 +60,6 @@ pub(crate) struct Auditor {
     /// Accounts without a limit of calls that a power loss may still take off the record.
     unlimited: BTreeMap<CallId, Vec<AccountId>>,
     write_offs: Vec<WriteOff>,
-    /// Calls left without an end by a power loss that took others off the record.
-    given_up: BTreeSet<CallId>,
 }
 
 impl Auditor {
@@ -152,18 +145,12 @@ impl Auditor {
     pub(crate) fn write_off_recorded(
         &mut self,
         call: CallId,
-        charged: Money,
+        let_go: Money,
         cost: Money,
         accounts: &Arc<[AccountId]>,
     ) {
-        if self.given_up.remove(&call) {
-            for account in accounts.iter() {
-                let sheet = self.sheets.entry(account.clone()).or_default();
-                sheet.let_go = plus(sheet.let_go, charged.saturating_sub(cost));
-            }
-        }
         let accounts = Arc::clone(accounts);
-        self.write_offs.push(WriteOff { call, charged, cost, accounts });
+        self.write_offs.push(WriteOff { call, let_go, cost, accounts });
     }
 
     /// The gate was told of a write-off.
@@ -178,19 +165,17 @@ impl Auditor {
     fn take_off(&mut self, write_off: &WriteOff) {
         for account in write_off.accounts.iter() {
             let sheet = self.sheets.entry(account.clone()).or_default();
-            sheet.charged = plus(sheet.charged.saturating_sub(write_off.charged), write_off.cost);
+            sheet.charged = plus(sheet.charged.saturating_sub(write_off.let_go), write_off.cost);
         }
     }
 
     /// The process died and started again, after a power loss with what that took.
-    pub(crate) fn restarted(&mut self, record: &Record, loss: Option<&Loss>) -> Verdict {
+    pub(crate) fn restarted(&mut self, record: &Record, lost: &[Intent]) -> Verdict {
         ensure(record.open.is_empty(), || "a start left calls open on record".to_owned())?;
         self.flights.clear();
         let write_offs = std::mem::take(&mut self.write_offs);
         write_offs.iter().for_each(|write_off| self.take_off(write_off));
-        if let Some(loss) = loss {
-            self.lost(loss);
-        }
+        self.lost(lost);
         // A recovery is synced: what is on record now stays there.
         self.unlimited.clear();
         for (account, sheet) in &mut self.sheets {
@@ -209,18 +194,11 @@ impl Auditor {
         self.record_holds(record, &touched)
     }
 
-    fn lost(&mut self, loss: &Loss) {
-        if !loss.intents.is_empty() {
-            self.given_up.extend(&loss.given_up);
-        }
-        for intent in &loss.intents {
-            let unlimited = self.unlimited.get(&intent.call);
-            for account in intent.accounts.iter() {
-                let has_ended = account.window.end <= loss.alive_at;
-                if has_ended || unlimited.is_some_and(|accounts| accounts.contains(account)) {
-                    let sheet = self.sheets.entry(account.clone()).or_default();
-                    sheet.forgotten = plus(sheet.forgotten, intent.reserved);
-                }
+    fn lost(&mut self, lost: &[Intent]) {
+        for intent in lost {
+            for account in self.unlimited.get(&intent.call).into_iter().flatten() {
+                let sheet = self.sheets.entry(account.clone()).or_default();
+                sheet.forgotten = plus(sheet.forgotten, intent.reserved);
             }
         }
     }
@@ -232,8 +210,8 @@ impl Auditor {
                 return Err(format!("I2: {account} is on record and nobody was admitted to it"));
             };
             let used = record.balances.get(account).map(Balance::used).unwrap_or_default();
-            let Sheet { billed, highest, forgotten, let_go, .. } = sheet;
-            ensure(*billed <= plus(plus(used, *forgotten), *let_go), || {
+            let Sheet { billed, highest, forgotten, .. } = sheet;
+            ensure(*billed <= plus(used, *forgotten), || {
                 format!("I1: {account} was billed {billed:?}; on record are {used:?}")
             })?;
             ensure(sheet.unlimited || used <= *highest, || {

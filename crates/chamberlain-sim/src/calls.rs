@@ -98,9 +98,9 @@ impl World {
             (Item::Lease { ticket, wanted }, answer) => {
                 self.lease_answered(ticket, &wanted, &answer)
             }
-            (Item::WriteOff { call, cost }, Answer::WrittenOff { charged, accounts }) => {
-                self.history.add(Event::WrittenOff { call, charged, cost });
-                self.node.gate.write_off(&accounts, charged, cost);
+            (Item::WriteOff { call, cost }, Answer::WrittenOff { let_go, accounts }) => {
+                self.history.add(Event::WrittenOff { call, let_go, cost });
+                self.node.gate.write_off(&accounts, let_go, cost);
                 self.auditor.written_off(call);
                 Ok(())
             }

@@ -29,7 +29,7 @@ pub(crate) enum Event {
     Left { call: CallId },
     Settled { call: CallId, cost: Money, unsettled: bool },
     WriteOffAsked { call: CallId, cost: Money },
-    WrittenOff { call: CallId, charged: Money, cost: Money },
+    WrittenOff { call: CallId, let_go: Money, cost: Money },
     Killed,
     PowerLost { kept: usize, lost: usize },
 }
@@ -115,8 +115,8 @@ impl Event {
                 hash.word(u64::from(*unsettled));
             }
             Event::WriteOffAsked { call, cost } => hash.call(17, *call, Some(*cost)),
-            Event::WrittenOff { call, charged, cost } => {
-                hash.call(18, *call, Some(*charged));
+            Event::WrittenOff { call, let_go, cost } => {
+                hash.call(18, *call, Some(*let_go));
                 hash.money(*cost);
             }
             Event::Killed => hash.word(19),

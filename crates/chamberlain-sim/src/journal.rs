@@ -13,7 +13,7 @@ use chamberlain_core::money::Money;
 use chamberlain_core::time::Timestamp;
 
 use crate::record::{Damage, Record};
-use crate::recovery::{self, LastRun};
+use crate::recovery::LastRun;
 
 /// A call on its way, as it is put on record before it leaves.
 #[derive(Clone, Debug)]
@@ -57,30 +57,23 @@ pub(crate) enum Answer {
     Done,
     /// The leases are durable.
     Granted(Vec<Grant>),
-    /// What the call had been charged, and whom.
-    WrittenOff { charged: Money, accounts: Arc<[AccountId]> },
+    /// What is no longer unsettled, and where.
+    WrittenOff { let_go: Money, accounts: Arc<[AccountId]> },
     /// It is not on record, and never will be.
     Refused,
 }
 
-/// What a power loss took off the record, and what it left without an end.
-#[derive(Debug)]
-pub(crate) struct Loss {
-    /// Intents that are gone.
-    pub(crate) intents: Vec<Intent>,
-    /// Calls that were open on what was left; their settlements may be gone.
-    pub(crate) given_up: Vec<CallId>,
-    /// The last moment the node is known to have lived; leases of windows that had ended by then
-    /// are not counted as spent.
-    pub(crate) alive_at: Timestamp,
-}
+/// Items written in one transaction, each with its moment.
+type Transaction = Vec<(Item, Timestamp)>;
 
 /// The journal.
 #[derive(Default, Debug)]
 pub(crate) struct Journal {
     pub(crate) committed: Record,
     synced: Record,
-    unsynced: Vec<(Item, Timestamp)>,
+    unsynced: Vec<Transaction>,
+    /// The latest moment at which the record may end if power is lost now.
+    record_end: Timestamp,
     queue: VecDeque<Item>,
     /// True from a failed transaction until one succeeds.
     failing: bool,
@@ -109,15 +102,13 @@ impl Journal {
     ) -> Result<Vec<(Item, Answer)>, Damage> {
         let items: Vec<Item> = self.queue.drain(..count.min(self.queue.len())).collect();
         let mut answered = Vec::with_capacity(items.len());
-        let durable = items.iter().any(Item::is_durable);
-        for item in items {
-            let answer = self.write(item.clone(), now)?;
-            answered.push((item, answer));
+        let durable = items.iter().any(|item| item.is_durable() || self.is_past(item));
+        for item in &items {
+            let answer = self.committed.apply(item, now)?;
+            answered.push((item.clone(), answer));
         }
         self.failing = false;
-        if durable {
-            self.sync(usize::MAX)?;
-        }
+        self.keep(items, now, durable)?;
         Ok(answered)
     }
 
@@ -140,43 +131,62 @@ impl Journal {
         self.recover(LastRun::Killed, now)
     }
 
-    /// The machine dies and starts again: of what was not synced, `kept` items survive.
-    pub(crate) fn lose_power(&mut self, kept: usize, now: Timestamp) -> Result<Loss, Damage> {
+    /// The machine dies and starts again: of what was not synced, `kept` transactions survive.
+    /// Gives the intents that are gone.
+    pub(crate) fn lose_power(
+        &mut self,
+        kept: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Intent>, Damage> {
         self.queue.clear();
         self.failing = false;
         self.sync(kept)?;
-        let lost = std::mem::take(&mut self.unsynced).into_iter();
+        let lost = std::mem::take(&mut self.unsynced).into_iter().flatten();
         let lost = lost.filter_map(|(item, _)| match item {
             Item::Intent(intent) => Some(intent),
             _ => None,
         });
-        let intents = lost.collect();
+        let lost = lost.collect();
         self.committed = self.synced.clone();
-        let given_up = self.committed.open.keys().copied().collect();
-        let alive_at = recovery::alive_at(&self.committed, now);
         self.recover(LastRun::PowerLost, now)?;
-        Ok(Loss { intents, given_up, alive_at })
+        Ok(lost)
     }
 
-    /// Items committed and not synced.
+    /// Transactions committed and not synced.
     pub(crate) fn unsynced(&self) -> usize {
         self.unsynced.len()
     }
 
-    /// A recovery is on the disk before anything else happens.
-    fn recover(&mut self, last: LastRun, now: Timestamp) -> Result<(), Damage> {
-        self.write(Item::Recovery(last), now)?;
-        self.sync(usize::MAX)
+    /// True for an intent in a window that may have ended when the record before it ends: nothing
+    /// else would say that the window was still being spent.
+    fn is_past(&self, item: &Item) -> bool {
+        match item {
+            Item::Intent(intent) => {
+                intent.accounts.iter().any(|account| account.window.end <= self.record_end)
+            }
+            _ => false,
+        }
     }
 
-    fn write(&mut self, item: Item, now: Timestamp) -> Result<Answer, Damage> {
-        let answer = self.committed.apply(&item, now)?;
-        self.unsynced.push((item, now));
-        Ok(answer)
+    /// A recovery is on the disk before anything else happens.
+    fn recover(&mut self, last: LastRun, now: Timestamp) -> Result<(), Damage> {
+        let item = Item::Recovery(last);
+        self.committed.apply(&item, now)?;
+        self.keep(vec![item], now, true)
+    }
+
+    /// Remembers a committed transaction for the disk.
+    fn keep(&mut self, items: Vec<Item>, now: Timestamp, durable: bool) -> Result<(), Damage> {
+        if !items.is_empty() {
+            self.unsynced.push(items.into_iter().map(|item| (item, now)).collect());
+        }
+        let last_at = self.committed.last_at.unwrap_or_default();
+        self.record_end = if durable { last_at } else { self.record_end.max(last_at) };
+        if durable { self.sync(usize::MAX) } else { Ok(()) }
     }
 
     fn sync(&mut self, count: usize) -> Result<(), Damage> {
-        for (item, at) in self.unsynced.drain(..count.min(self.unsynced.len())) {
+        for (item, at) in self.unsynced.drain(..count.min(self.unsynced.len())).flatten() {
             self.synced.apply(&item, at)?;
         }
         self.synced.touched.clear();

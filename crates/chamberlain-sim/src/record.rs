@@ -22,6 +22,8 @@ pub(crate) struct Damage(pub(crate) String);
 pub(crate) struct Share {
     pub(crate) amount: Money,
     pub(crate) accounts: Arc<[AccountId]>,
+    /// A power loss left it without an end; its settlement may be lost.
+    pub(crate) power_lost: bool,
 }
 
 /// The record.
@@ -43,8 +45,8 @@ impl Record {
     pub(crate) fn apply(&mut self, item: &Item, now: Timestamp) -> Result<Answer, Damage> {
         match item {
             Item::Intent(intent) => {
-                let share =
-                    Share { amount: intent.reserved, accounts: Arc::clone(&intent.accounts) };
+                let accounts = Arc::clone(&intent.accounts);
+                let share = Share { amount: intent.reserved, accounts, power_lost: false };
                 for account in share.accounts.iter() {
                     let balance = self.balance(account);
                     balance.reserved = plus(balance.reserved, share.amount);
@@ -54,7 +56,7 @@ impl Record {
                 Ok(Answer::Done)
             }
             Item::Settlement { call, at, cost, unsettled } => {
-                self.close(*call, *cost, *unsettled)?;
+                self.close(*call, *cost, *unsettled, false)?;
                 self.last_at = Some(*at);
                 Ok(Answer::Done)
             }
@@ -73,6 +75,7 @@ impl Record {
         call: CallId,
         cost: Money,
         unsettled: bool,
+        power_lost: bool,
     ) -> Result<(), Damage> {
         let Some(share) = self.open.remove(&call) else {
             return Err(Damage(format!("{call} was settled and is not open on record")));
@@ -85,7 +88,7 @@ impl Record {
             *column = plus(*column, cost);
         }
         if unsettled {
-            self.unsettled.insert(call, Share { amount: cost, ..share });
+            self.unsettled.insert(call, Share { amount: cost, power_lost, ..share });
         }
         Ok(())
     }
@@ -110,15 +113,18 @@ impl Record {
 
     fn write_off(&mut self, call: CallId, cost: Money, now: Timestamp) -> Result<Answer, Damage> {
         let Some(share) = self.unsettled.remove(&call) else { return Ok(Answer::Refused) };
+        let charged = share.amount;
+        // What a call lost with power had let go may have been spent by calls lost with it.
+        let let_go = if share.power_lost { charged.min(cost) } else { charged };
         for account in share.accounts.iter() {
             let balance = self.balance(account);
-            balance.unsettled = minus(balance.unsettled, share.amount).ok_or_else(|| {
+            balance.unsettled = minus(balance.unsettled, let_go).ok_or_else(|| {
                 Damage(format!("{call} was more than all unsettled of {account}"))
             })?;
             balance.settled = plus(balance.settled, cost);
         }
         self.last_at = Some(now);
-        Ok(Answer::WrittenOff { charged: share.amount, accounts: share.accounts })
+        Ok(Answer::WrittenOff { let_go, accounts: share.accounts })
     }
 
     fn balance(&mut self, account: &AccountId) -> &mut Balance {

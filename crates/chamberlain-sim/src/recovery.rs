@@ -26,7 +26,7 @@ pub(crate) fn recover(record: &mut Record, last: LastRun, now: Timestamp) -> Res
     let lost: Vec<CallId> = record.open.keys().copied().collect();
     for call in lost {
         let reserved = record.open[&call].amount;
-        record.close(call, reserved, true)?;
+        record.close(call, reserved, true, last == LastRun::PowerLost)?;
     }
     let since = match last {
         LastRun::PowerLost => alive_at,

@@ -21,10 +21,10 @@ impl World {
         let answered = self.journal.commit(count, self.now).map_err(|damage| damage.to_string())?;
         self.history.add(Event::Committed { items: answered.len() });
         for (item, answer) in &answered {
-            if let (Item::WriteOff { call, cost }, Answer::WrittenOff { charged, accounts }) =
+            if let (Item::WriteOff { call, cost }, Answer::WrittenOff { let_go, accounts }) =
                 (item, answer)
             {
-                self.auditor.write_off_recorded(*call, *charged, *cost, accounts);
+                self.auditor.write_off_recorded(*call, *let_go, *cost, accounts);
             }
         }
         let awaited = answered
@@ -110,7 +110,7 @@ impl World {
         self.history.add(Event::Killed);
         self.sleep()?;
         self.journal.kill(self.now).map_err(|damage| damage.to_string())?;
-        self.auditor.restarted(&self.journal.committed, None)?;
+        self.auditor.restarted(&self.journal.committed, &[])?;
         self.restart();
         Ok(())
     }
@@ -121,8 +121,8 @@ impl World {
         let kept = if self.dice.once_in(2) { 0 } else { self.dice.place(unsynced + 1) };
         self.sleep()?;
         let lost = self.journal.lose_power(kept, self.now).map_err(|damage| damage.to_string())?;
-        self.history.add(Event::PowerLost { kept, lost: lost.intents.len() });
-        self.auditor.restarted(&self.journal.committed, Some(&lost))?;
+        self.history.add(Event::PowerLost { kept, lost: lost.len() });
+        self.auditor.restarted(&self.journal.committed, &lost)?;
         self.restart();
         Ok(())
     }

@@ -297,13 +297,16 @@ fn unproven(error: ProofError<StoreFault>) -> StoreFault {
     }
 }
 
-/// How many records there are, and the leaf hash of the last one (zeros without any).
-pub(crate) fn end(connection: &Connection) -> Result<(u64, Hash), StoreFault> {
+/// How many records there are, and the last one's leaf hash (zeros without any) and moment.
+pub(crate) fn end(connection: &Connection) -> Result<(u64, Hash, Option<Timestamp>), StoreFault> {
     let last = connection
-        .prepare_cached("SELECT seq, leaf FROM audit ORDER BY seq DESC LIMIT 1")?
-        .query_row([], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, Hash>(1)?)))
+        .prepare_cached("SELECT seq, leaf, at FROM audit ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| {
+            let seq: u64 = row.get(0)?;
+            Ok((seq + 1, row.get(1)?, Some(Timestamp::from_ms(row.get(2)?))))
+        })
         .optional()?;
-    Ok(last.map_or((0, Hash::default()), |(seq, leaf)| (seq + 1, leaf)))
+    Ok(last.unwrap_or_default())
 }
 
 /// The hash of a complete subtree.

@@ -38,4 +38,5 @@ pub use fault::StoreFault;
 pub use outbox::{Effect, EffectState, NOTIFY};
 pub use store::{OpenOptions, Store};
 pub use upstream_keys::{UpstreamKey, UpstreamKeyState};
+pub use write_off::WrittenOff;
 pub use writer::queue::{Failure, Health};

@@ -6,7 +6,7 @@
 use chamberlain_core::ledger::account::Balance;
 use chamberlain_core::record::{Notice, Severity};
 use chamberlain_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::balances::{self, Held};
@@ -67,10 +67,10 @@ pub(crate) fn recover(
     let last = LastRun::read(connection, boot_id)?;
     // The end of the last run by its own records: a clock that was set forward in between must
     // not make its windows look ended.
-    let alive_at = last_record_at(connection)?.map_or(now, |at| at.min(now));
+    let alive_at = state.log.last_at().map_or(now, |at| at.min(now));
     let lost = open_calls(connection)?;
     for (call, _) in &lost {
-        state.give_up(connection, *call, now).map_err(fault)?;
+        state.give_up(connection, *call, last == LastRun::PowerLost, now).map_err(fault)?;
     }
     state.flush(connection)?;
     let mut leases = 0;
@@ -112,7 +112,7 @@ pub(crate) fn recover(
 
 /// Marks a proper end: what was leased and not spent is given back.
 pub(crate) fn close(connection: &Connection, state: &mut State) -> Result<(), StoreFault> {
-    let alive_at = last_record_at(connection)?.unwrap_or_default();
+    let alive_at = state.log.last_at().unwrap_or_default();
     return_leases(connection, alive_at)?;
     meta::put(connection, CLEAN, b"1")?;
     // The balances in memory are older than what was just written.
@@ -163,13 +163,6 @@ fn return_leases(connection: &Connection, alive_at: Timestamp) -> Result<(), Sto
         }
     }
     Ok(())
-}
-
-fn last_record_at(connection: &Connection) -> Result<Option<Timestamp>, StoreFault> {
-    let at = connection
-        .query_row("SELECT at FROM audit ORDER BY seq DESC LIMIT 1", [], |row| row.get(0))
-        .optional()?;
-    Ok(at.map(Timestamp::from_ms))
 }
 
 fn fault(trouble: Trouble) -> StoreFault {

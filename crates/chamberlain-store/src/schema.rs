@@ -21,7 +21,8 @@ macro_rules! steps {
 }
 
 /// Every step, the first numbered 1.
-const STEPS: &[Step] = steps!["0001_ledger", "0002_control", "0003_rollups", "0004_resources"];
+const STEPS: &[Step] =
+    steps!["0001_ledger", "0002_control", "0003_rollups", "0004_resources", "0005_power_lost"];
 
 const MAKE_STEPS_TABLE: &str = "
     CREATE TABLE IF NOT EXISTS schema_steps (

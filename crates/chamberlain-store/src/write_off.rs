@@ -11,9 +11,31 @@ use crate::fault::StoreFault;
 use crate::rollups;
 use crate::words::money_column;
 
+/// What became of an unsettled call that got its true cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrittenOff {
+    /// What it was charged before.
+    pub was: Money,
+    /// What is no longer unsettled in its accounts. For a call that was lost with power this is
+    /// not more than its cost: the rest stays, as the rest of a lease does.
+    pub let_go: Money,
+}
+
+/// An unsettled call, as far as a write-off needs it.
+struct Unsettled {
+    seq: i64,
+    set: i64,
+    charged: Money,
+    power_lost: bool,
+}
+
 impl Change<'_> {
     /// Gives an unsettled call its true cost, on record: what it was charged is let go and the
-    /// cost charged instead. Gives what it was charged before.
+    /// cost charged instead.
+    ///
+    /// Of a call that a power loss left without an end, the settlement may have been lost. Then
+    /// what it had let go was free, and calls that were lost as well may have spent it. Its write-off
+    /// frees nothing: what it was charged beyond its cost stays unsettled, apart from all calls.
     ///
     /// # Errors
     /// When there is no such call, it is not unsettled, or the cost is out of range.
@@ -22,33 +44,17 @@ impl Change<'_> {
         call: CallId,
         cost: Money,
         reason: &str,
-    ) -> Result<Money, StoreFault> {
+    ) -> Result<WrittenOff, StoreFault> {
         let column = money_column("a cost", cost)?;
-        let found: Option<(i64, i64, Option<i64>, bool)> = self
-            .connection
-            .prepare_cached(
-                "SELECT seq, account_set, cost, certainty IS 'unsettled' FROM calls WHERE id = ?1",
-            )?
-            .query_row([call.to_bytes()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-            })
-            .optional()?;
-        let (seq, set, charged) = match found {
-            None => return Err(StoreFault::Missing(format!("call {call}"))),
-            Some((seq, set, Some(charged), true)) => (seq, set, charged),
-            Some(_) => {
-                let problem = format!("{call} is not unsettled; only such calls are written off");
-                return Err(StoreFault::Conflict(problem));
-            }
-        };
-        let charged = Money::from_pico(i128::from(charged));
+        let Unsettled { seq, set, charged, power_lost } = self.unsettled(call)?;
+        let let_go = if power_lost { charged.min(cost) } else { charged };
         rollups::write_off(self.connection, seq, column)?;
         self.connection
             .prepare_cached("UPDATE calls SET certainty = 'settled', cost = ?2 WHERE seq = ?1")?
             .execute(params![seq, column])?;
         let set = self.state.books.set(self.connection, set)?;
         self.state.books.change(&set, |balance| {
-            let rest = balance.unsettled.checked_sub(charged)?;
+            let rest = balance.unsettled.checked_sub(let_go)?;
             balance.unsettled = Some(rest).filter(|rest| !rest.is_negative())?;
             balance.settled = balance.settled.checked_add(cost)?;
             Some(())
@@ -56,10 +62,40 @@ impl Change<'_> {
         let facts = Facts {
             reason: Some(reason.to_owned()),
             before: Some(json!({ "certainty": "unsettled", "cost": charged })),
-            after: Some(json!({ "certainty": "settled", "cost": cost })),
+            after: Some(json!({
+                "certainty": "settled",
+                "cost": cost,
+                "kept_for_lost_calls": charged.saturating_sub(let_go),
+            })),
         };
         self.audit("call.written_off", &call.to_string(), &facts)?;
-        Ok(charged)
+        Ok(WrittenOff { was: charged, let_go })
+    }
+
+    fn unsettled(&self, call: CallId) -> Result<Unsettled, StoreFault> {
+        let found = self
+            .connection
+            .prepare_cached(
+                "SELECT certainty IS 'unsettled', seq, account_set, cost, power_lost FROM calls
+                 WHERE id = ?1",
+            )?
+            .query_row([call.to_bytes()], |row| {
+                if !row.get(0)? {
+                    return Ok(None);
+                }
+                let charged = Money::from_pico(i128::from(row.get::<_, i64>(3)?));
+                let (seq, set, power_lost) = (row.get(1)?, row.get(2)?, row.get(4)?);
+                Ok(Some(Unsettled { seq, set, charged, power_lost }))
+            })
+            .optional()?;
+        match found {
+            None => Err(StoreFault::Missing(format!("call {call}"))),
+            Some(Some(unsettled)) => Ok(unsettled),
+            Some(None) => {
+                let problem = format!("{call} is not unsettled; only such calls are written off");
+                Err(StoreFault::Conflict(problem))
+            }
+        }
     }
 
     /// Lets go of unsettled money that no call stands for: the rest of a lease that a power loss

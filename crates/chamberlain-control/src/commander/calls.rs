@@ -100,12 +100,14 @@ impl Commander {
         }
         let (call, now) = (row.id, asked.cost);
         let work = move |change: &mut Change<'_>| change.write_off(call, now, &reason);
-        let was = self.store.change(actor.clone(), work).map_err(from_store)?;
+        let done = self.store.change(actor.clone(), work).map_err(from_store)?;
+        let chamberlain_store::WrittenOff { was, let_go } = done;
         if let Some(live) = self.live.get() {
             let accounts = self.store.call_accounts(call).map_err(from_store)?;
-            live.written_off(&accounts, was, now);
+            live.written_off(&accounts, let_go, now);
         }
-        Ok(WrittenOff { call: call.to_string(), was, now })
+        let kept = was.saturating_sub(let_go);
+        Ok(WrittenOff { call: call.to_string(), was, now, kept })
     }
 }
 

@@ -32,7 +32,8 @@ const CLOSE_CALL: &str = "
     WHERE seq = ?1 AND closed_seq IS NULL";
 
 const CLOSE_LOST_CALL: &str = "
-    UPDATE calls SET closed_seq = ?2, closed_at = ?3, certainty = 'unsettled', cost = reserved
+    UPDATE calls SET closed_seq = ?2, closed_at = ?3, certainty = 'unsettled', cost = reserved,
+        power_lost = ?4
     WHERE seq = ?1 AND closed_seq IS NULL";
 
 const NOTE_USE: &str = "UPDATE upstream_keys SET last_used_at = ?2 WHERE id = ?1";
@@ -134,11 +135,13 @@ impl State {
         Ok(())
     }
 
-    /// Closes a call that nobody will settle any more: its reservation stays charged.
+    /// Closes a call that nobody will settle any more: its reservation stays charged. After a power
+    /// loss it may have been settled, and the record of that is lost.
     pub(crate) fn give_up(
         &mut self,
         connection: &Connection,
         call: CallId,
+        power_lost: bool,
         now: Timestamp,
     ) -> Result<(), Trouble> {
         let Some(open) = self.open.remove(&call) else { return Ok(()) };
@@ -156,7 +159,8 @@ impl State {
         connection.prepare_cached(CLOSE_LOST_CALL)?.execute(params![
             open.seq,
             written.seq,
-            now.ms()
+            now.ms(),
+            power_lost
         ])?;
         let set = self.books.set(connection, open.set)?;
         self.books.change(&set, |balance| {

@@ -25,6 +25,8 @@ pub(crate) struct Written {
 /// The end of the log, and room to write a record in.
 pub(crate) struct AuditLog {
     log: Log,
+    /// What the last record says when it was written.
+    last_at: Option<Timestamp>,
     bytes: Vec<u8>,
     completed: Vec<(Node, Hash)>,
 }
@@ -32,7 +34,7 @@ pub(crate) struct AuditLog {
 impl AuditLog {
     /// Reads where the stored log ends.
     pub(crate) fn load(connection: &Connection) -> Result<AuditLog, StoreFault> {
-        let (size, last) = audit::end(connection)?;
+        let (size, last, last_at) = audit::end(connection)?;
         let mut state = size.to_be_bytes().to_vec();
         let mut first = 0u64;
         for level in (0..64u8).rev().filter(|level| size >> level & 1 == 1) {
@@ -42,7 +44,8 @@ impl AuditLog {
         }
         let frontier = Frontier::from_bytes(&state)
             .ok_or_else(|| StoreFault::Damaged("the audit tree's edge".into()))?;
-        Ok(AuditLog { log: Log::resume(frontier, last), bytes: Vec::new(), completed: Vec::new() })
+        let log = Log::resume(frontier, last);
+        Ok(AuditLog { log, last_at, bytes: Vec::new(), completed: Vec::new() })
     }
 
     /// The number of the next record.
@@ -53,6 +56,11 @@ impl AuditLog {
     /// How many records there are, and the root over them.
     pub(crate) fn head(&self) -> (u64, Hash) {
         (self.log.size(), self.log.root())
+    }
+
+    /// The moment of the last record, by its own word.
+    pub(crate) fn last_at(&self) -> Option<Timestamp> {
+        self.last_at
     }
 
     /// Writes one record. `subject` is `None` for the records of a call, which its row points at.
@@ -81,6 +89,7 @@ impl AuditLog {
             self.bytes,
             leaf
         ])?;
+        self.last_at = Some(at);
         for (node, hash) in self.completed.drain(..) {
             connection
                 .prepare_cached("INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)")?

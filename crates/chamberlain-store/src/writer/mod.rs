@@ -10,6 +10,7 @@ pub(crate) mod calls;
 pub(crate) mod log;
 pub(crate) mod queue;
 pub(crate) mod state;
+mod straggler;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use serde_json::json;
 use self::calls::{Trouble, facts};
 use self::queue::{Batch, Failure, Item, Order, Queue, Suppressed};
 use self::state::State;
+use self::straggler::RecordEnd;
 use crate::change::Change;
 use crate::fault::StoreFault;
 use crate::file::Identity;
@@ -68,6 +70,7 @@ pub(crate) struct Writer {
     clock: Arc<dyn Clock>,
     /// True while commits are synced to the disk.
     synced: bool,
+    record_end: RecordEnd,
     /// The size in force, bytes; zero for no bound.
     bytes_max: u64,
     /// Set after a failed transaction.
@@ -87,6 +90,7 @@ impl Writer {
         file: Identity,
     ) -> Writer {
         let seen_at = clock.now();
+        let record_end = RecordEnd::new(state.log.last_at());
         Writer {
             connection,
             state,
@@ -94,6 +98,7 @@ impl Writer {
             queue,
             clock,
             synced: false,
+            record_end,
             bytes_max: 0,
             backoff: None,
             file,
@@ -132,7 +137,8 @@ impl Writer {
     /// Executes a batch in one transaction.
     fn write(&mut self, batch: &mut Batch) -> Result<Vec<Answer>, StoreFault> {
         self.undo()?;
-        self.sync(batch.items.iter().any(Item::is_durable))?;
+        let must_wait = |item: &Item| item.is_durable() || self.record_end.is_past(item);
+        self.sync(batch.items.iter().any(must_wait))?;
         self.bound()?;
         let now = self.clock.now();
         if now.ms().abs_diff(self.seen_at.ms()) >= LOOK_EVERY_MS {
@@ -160,6 +166,7 @@ impl Writer {
         self.state.flush(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.stale = false;
+        self.record_end.committed(self.synced, self.state.log.last_at());
         Ok(answers)
     }
 
@@ -330,3 +337,6 @@ fn suppressed(count: Suppressed, now: Timestamp) -> Notice {
         notify: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

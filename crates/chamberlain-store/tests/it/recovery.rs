@@ -1,8 +1,10 @@
 //! What is left after a proper end, a kill, and a power loss.
 
+use chamberlain_core::id::CallId;
 use chamberlain_core::ledger::account::Balance;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::Certainty;
+use chamberlain_store::WrittenOff;
 
 use crate::support::*;
 
@@ -114,4 +116,44 @@ fn a_late_settlement_of_a_call_given_up_changes_no_money() {
     store.settle(settlement(&late, usd(1), Certainty::Settled));
     settle_down(&store);
     assert_eq!(organization_today(&store), before);
+}
+
+/// Writes the only unsettled call of a store off at `cost`; gives what was said and is spent then.
+fn written_off(store: &chamberlain_store::Store, call: CallId, cost: Money) -> (WrittenOff, Money) {
+    let done = store.change(actor(), move |change| change.write_off(call, cost, "the console"));
+    (done.unwrap(), organization_today(store).spent())
+}
+
+#[test]
+fn a_call_lost_with_power_frees_nothing_when_it_is_written_off() {
+    let house = House::new();
+    let store = house.open();
+    let account = accounts("alpha", now()).remove(0);
+    let first = intent("alpha", usd(10));
+    intend(&store, &first);
+    store.lease(vec![lease(&account, usd(20), usd(500))]).blocking_recv().unwrap().unwrap();
+    // From here on the disk keeps nothing: the call ends at 1 dollar, and with what it let go a
+    // call for 15 dollars is made.
+    let house = house.killed(store);
+    let store = house.try_open("boot-2").unwrap();
+    assert_eq!(organization_today(&store).spent(), usd(20));
+    let (done, spent) = written_off(&store, first.call, usd(1));
+    assert_eq!(done, WrittenOff { was: usd(10), let_go: usd(1) });
+    assert_eq!(spent, usd(20), "16 were billed; nobody can know that it was not 20");
+    let expected = Balance { settled: usd(1), unsettled: usd(19), ..organization_today(&store) };
+    assert_eq!(organization_today(&store), expected);
+    let freed = store.change(actor(), move |change| change.write_off_lease(&account, usd(4), "r"));
+    assert_eq!(freed, Ok(usd(15)), "a person who knows more frees it by name");
+}
+
+#[test]
+fn a_call_lost_with_its_process_is_written_off_whole() {
+    let house = House::new();
+    let store = house.open();
+    let lost = intent("alpha", usd(10));
+    intend(&store, &lost);
+    let house = house.killed(store);
+    let store = house.open();
+    let (done, spent) = written_off(&store, lost.call, usd(1));
+    assert_eq!((done, spent), (WrittenOff { was: usd(10), let_go: usd(10) }, usd(1)));
 }

@@ -4,7 +4,7 @@ use chamberlain_core::ledger::account::Balance;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Intent, Outcome};
 use chamberlain_core::time::{Calendar, Timestamp, Window, WindowKind};
-use chamberlain_store::{CallFilter, CostBy, CostFilter, Store, StoreFault};
+use chamberlain_store::{CallFilter, CostBy, CostFilter, Store, StoreFault, WrittenOff};
 
 use crate::support::*;
 
@@ -138,7 +138,7 @@ fn a_write_off_moves_money_and_sums_alike() {
         let call = lost.call;
         let charged = store
             .change(actor(), move |change| change.write_off(call, usd(2), "seen in the console"));
-        assert_eq!(charged, Ok(usd(9)));
+        assert_eq!(charged, Ok(WrittenOff { was: usd(9), let_go: usd(9) }));
         let after = store.cost(&all).unwrap();
         assert_eq!(after.cost, before.cost.checked_sub(usd(7)).unwrap());
         assert_eq!(after.unsettled, before.unsettled.checked_sub(usd(9)).unwrap());

@@ -33,11 +33,15 @@ impl WriteOff {
         let WriteOff { call, cost, reason } = self;
         let done = context.ask(command::WriteOff { call, cost, reason })?;
         context.show(&done, |out, done| {
-            out.facts(&[
+            let mut facts = vec![
                 ("call", done.call.clone()),
                 ("charged before", done.was.to_string()),
                 ("charged now", done.now.to_string()),
-            ])
+            ];
+            if !done.kept.is_zero() {
+                facts.push(("kept, maybe spent by calls lost with power", done.kept.to_string()));
+            }
+            out.facts(&facts)
         })
     }
 }

@@ -54,7 +54,7 @@ impl Live for LiveGateway {
         self.driver.status()
     }
 
-    fn written_off(&self, accounts: &[AccountId], charged: Money, cost: Money) {
-        self.gateway.write_off(accounts, charged, cost);
+    fn written_off(&self, accounts: &[AccountId], let_go: Money, cost: Money) {
+        self.gateway.write_off(accounts, let_go, cost);
     }
 }

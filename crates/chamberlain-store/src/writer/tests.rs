@@ -1,0 +1,99 @@
+//! Which commits wait for the disk.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chamberlain_core::id::{CallId, EnvironmentName, VirtualKeyId};
+use chamberlain_core::ledger::account::{AccountId, Scope};
+use chamberlain_core::money::Money;
+use chamberlain_core::record::{Intent, Route};
+use chamberlain_core::time::{Calendar, WindowKind};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{file, schema};
+
+/// 2026-11-24T00:00:00Z.
+const MIDNIGHT: i64 = 1_795_478_400_000;
+
+struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(self.0.load(Ordering::SeqCst))
+    }
+}
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_ms(MIDNIGHT + ms)
+}
+
+fn writer(folder: &tempfile::TempDir) -> Writer {
+    let path = folder.path().join("chamberlain.db");
+    let mut connection = file::open_for_writing(&path).unwrap();
+    schema::migrate(&mut connection, at(-60_000)).unwrap();
+    connection.pragma_update(None, "synchronous", "NORMAL").unwrap();
+    let state = State::load(&connection).unwrap();
+    let clock = Arc::new(TestClock(AtomicI64::new(MIDNIGHT)));
+    let identity = Identity::of(&path).unwrap();
+    Writer::new(connection, state, Arc::new(Queue::default()), clock, identity)
+}
+
+/// Commits one item; true when the commit waited for the disk.
+fn waits(writer: &mut Writer, item: Item) -> bool {
+    let batch = &mut Batch { items: vec![item], suppressed: Suppressed::default(), failure: None };
+    assert!(writer.write(batch).is_ok());
+    let level: i64 =
+        writer.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+    assert_eq!(writer.synced, level == 2, "2 is FULL");
+    writer.synced
+}
+
+fn intent(ms: i64, entropy: u8) -> Item {
+    let window = Calendar::utc().window(WindowKind::Daily, at(ms));
+    let intent = Intent {
+        call: CallId::mint(at(ms), [entropy; 10]),
+        at: at(ms),
+        virtual_key: VirtualKeyId::new("alpha"),
+        environment: EnvironmentName::new("production"),
+        upstream_key: None,
+        route: Route::Messages,
+        operation: None,
+        model: "claude-sonnet-5".into(),
+        max_tokens: 1,
+        stream: false,
+        source: [10, 0, 0, 1].into(),
+        reserved: Money::from_usd(1),
+        accounts: vec![AccountId { scope: Scope::Organization, window }],
+    };
+    Item::Intend(Box::new(intent), oneshot::channel().0)
+}
+
+fn note(ms: i64) -> Item {
+    let severity = Severity::Info;
+    let (kind, subject) = ("test".into(), "store".into());
+    let facts = serde_json::Map::new();
+    let message = String::from("Noted.");
+    Item::Note(Box::new(Notice {
+        at: at(ms),
+        kind,
+        severity,
+        subject,
+        message,
+        facts,
+        notify: false,
+    }))
+}
+
+#[test]
+fn an_intent_of_a_day_that_has_ended_on_record_waits_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    assert!(!waits(&mut writer, intent(-2, 1)));
+    assert!(!waits(&mut writer, note(1)));
+    assert!(waits(&mut writer, intent(-1, 2)), "a power loss could end the record at the notice");
+    assert!(!waits(&mut writer, intent(-1, 3)), "the record ends in its day again, on the disk");
+    assert!(!waits(&mut writer, note(1)));
+    assert!(!waits(&mut writer, intent(2, 4)), "the new day's calls do not wait");
+    assert!(!waits(&mut writer, note(-5)), "a clock that was set back");
+    assert!(waits(&mut writer, intent(-1, 5)), "the record may still end at midnight");
+}
