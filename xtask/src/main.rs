@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` sets up what the tests need and runs all of them; `.ci/run` calls the same.
 
+mod bench;
 mod e2e;
 mod run;
 
@@ -15,6 +16,8 @@ cargo xtask <task>
   test e2e     only the tests with the official SDKs, through the real binary
   sim          live many simulated histories of the money, each audited after every step;
                --seeds N (1000), --steps M of each (10000), --first-seed S (0)
+  bench        measure what Chamberlain costs, beside nginx and the mock directly;
+               --quick, --only PART, --also NAME=FILE, --profile NAME (dist), --help for all
 ";
 
 fn main() -> ExitCode {
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         ["test", "unit"] => unit(),
         ["test", "e2e"] => e2e::test(),
         ["sim", words @ ..] => simulate(words),
+        ["bench", words @ ..] => bench::bench(words),
         _ => {
             run::say(HELP);
             return ExitCode::from(2);
