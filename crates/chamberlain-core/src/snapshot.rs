@@ -155,6 +155,8 @@ pub struct GatewaySettings {
     pub forward_rate_limit_headers: bool,
     /// Whether calls may cost the US-only price although they do not ask for it.
     pub assume_us_geo: bool,
+    /// Fields of a request that this version does not know and that pass all the same.
+    pub fields_allowed: Vec<String>,
     /// Whether `anthropic-workspace-id` and `anthropic-user-profile-id` pass.
     pub forward_billing_headers: bool,
     /// Retry.
@@ -179,6 +181,7 @@ impl Default for GatewaySettings {
             drain_ms_max: 30_000,
             forward_rate_limit_headers: true,
             assume_us_geo: false,
+            fields_allowed: Vec::new(),
             forward_billing_headers: false,
             retry: RetrySettings {
                 retries_max: 3,

@@ -83,9 +83,15 @@ pub(crate) fn tighten(bounded: &mut Bounded, counted_prompt: u64) {
     }
 }
 
-fn context(call: &Call, counted_prompt: Option<u64>) -> BoundContext {
-    let assume_us_geo = call.snapshot.settings.assume_us_geo;
-    BoundContext { at: call.at, assume_us_geo, counted_prompt, batch: false }
+fn context(call: &Call, counted_prompt: Option<u64>) -> BoundContext<'_> {
+    let settings = &call.snapshot.settings;
+    BoundContext {
+        at: call.at,
+        assume_us_geo: settings.assume_us_geo,
+        counted_prompt,
+        batch: false,
+        fields_allowed: &settings.fields_allowed,
+    }
 }
 
 /// Who pays and whose limits count, widest first.

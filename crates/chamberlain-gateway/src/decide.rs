@@ -9,12 +9,11 @@ use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::snapshot::Pause;
 use chamberlain_core::time::Timestamp;
-use http::HeaderMap;
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderValue, header::HeaderName};
 
 use crate::gateway::Inner;
-use crate::headers::BILLING;
+use crate::headers;
 use crate::identify::Call;
 use crate::inspect::{Content, Inspected};
 use crate::record::Subject;
@@ -71,8 +70,8 @@ impl Inner {
         // A key that is not open is found out before anything is set aside or recorded for it.
         self.address(&destination)?;
         let keep_billing = call.snapshot.settings.forward_billing_headers;
-        let dropped = if keep_billing { Vec::new() } else { dropped_billing(&head.headers) };
-        let warnings = warnings.iter().filter_map(warning_text).chain(dropped).collect();
+        let left_out = headers::left_out(&head.headers, keep_billing);
+        let warnings = warnings.iter().filter_map(warning_text).chain(left_out).collect();
         let subject = Arc::new(Subject::new(route, operation, request.as_ref(), head.uri.path()));
         Ok(Decided { call, head, content, request, subject, destination, warnings })
     }
@@ -184,12 +183,4 @@ fn warning_text(warning: &Warning) -> Option<HeaderValue> {
         }
     };
     HeaderValue::try_from(text).ok()
-}
-
-fn dropped_billing(headers: &HeaderMap) -> Vec<HeaderValue> {
-    let present = BILLING.iter().filter(|name| headers.contains_key(HeaderName::from_static(name)));
-    let text = |name: &&str| {
-        HeaderValue::try_from(format!("{name} chooses who pays and was not sent on")).ok()
-    };
-    present.filter_map(text).collect()
 }

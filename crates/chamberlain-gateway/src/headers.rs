@@ -24,8 +24,25 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const RATE_LIMIT_PREFIX: &str = "anthropic-ratelimit-";
 
+/// The API's own request headers that are known, and choose no payer.
+const API_HEADERS: [&str; 3] =
+    ["anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access"];
+
+/// Headers by which some servers and proxies take a request for another one than it says.
+const OVERRIDES: [&str; 6] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-method",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
 /// Headers that choose who pays. Dropped unless the operator lets them pass.
 pub(crate) const BILLING: [&str; 2] = ["anthropic-workspace-id", "anthropic-user-profile-id"];
+
+/// So many left-out headers are told of.
+const TOLD_MAX: usize = 8;
 
 /// The id of a call as a header value.
 pub(crate) fn call_value(call: CallId) -> HeaderValue {
@@ -55,7 +72,9 @@ impl<'a> HopByHop<'a> {
 /// What goes upstream of a client's headers, in its order, with our one credential.
 ///
 /// Left out: the client's credentials and cookies, what belongs to its connection, what says
-/// where it comes from, what is addressed to us, and what would choose another payer.
+/// where it comes from, what is addressed to us, what would choose another payer, what of the API
+/// this version does not know, what would make it another request, and every name with an
+/// underscore, which some servers read as the same name with a hyphen.
 /// `accept-encoding` becomes `identity`, so that the answer can be metered as it passes.
 pub(crate) fn upstream(
     headers: &HeaderMap,
@@ -84,10 +103,38 @@ fn passes_upstream(name: &HeaderName, keep_billing: bool) -> bool {
                 || name == "x-real-ip"
                 || name.starts_with("x-forwarded-")
                 || name.starts_with("x-chamberlain-")
-                || (!keep_billing && BILLING.contains(&name))
+                || name.contains('_')
+                || OVERRIDES.contains(&name)
+                || is_foreign(name, keep_billing)
         }
     };
     !dropped
+}
+
+/// Whether a header of the API does not pass: it chooses a payer, or is not known.
+fn is_foreign(name: &str, keep_billing: bool) -> bool {
+    let passes = API_HEADERS.contains(&name) || (keep_billing && BILLING.contains(&name));
+    name.starts_with("anthropic-") && !passes
+}
+
+/// What to tell a client of its headers of the API that were left out, however they are spelt.
+pub(crate) fn left_out(headers: &HeaderMap, keep_billing: bool) -> Vec<HeaderValue> {
+    let told = headers.keys().filter_map(|name| {
+        let name = name.as_str();
+        let hyphens = name.replace('_', "-");
+        if !hyphens.starts_with("anthropic-") {
+            return None;
+        }
+        let why = match (name == hyphens, BILLING.contains(&hyphens.as_str())) {
+            (true, true) if keep_billing => return None,
+            (_, true) => "chooses who pays",
+            (false, false) => "is not how the header is spelt",
+            (true, false) if API_HEADERS.contains(&name) => return None,
+            (true, false) => "is not known to this version",
+        };
+        HeaderValue::try_from(format!("{name} {why} and was not sent on")).ok()
+    });
+    told.take(TOLD_MAX).collect()
 }
 
 /// What goes back to the client of upstream's headers, in its order.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::body::{self, Hold};
 use crate::encoding::{Encoding, charset, decode, encoding};
 use crate::gateway::Inner;
-use crate::headers::{BETA, OPERATION};
+use crate::headers::{BETA, OPERATION, VERSION};
 use crate::identify::{Call, Identified, carries_key};
 use crate::notice::Witness;
 use crate::refuse::{Fault, Stop};
@@ -60,6 +60,9 @@ impl Inner {
         witness.route = Some(route);
         let caller = caller(&call, &head.headers)?;
         let has_body = matches!(route, Route::Messages | Route::CountTokens);
+        if has_body {
+            version(&head.headers)?;
+        }
         let encoding = if has_body {
             charset(&head.headers)?;
             encoding(&head.headers)?
@@ -146,6 +149,24 @@ fn operation(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     Err(Refusal::Malformed(MalformedRequest::Field {
         field: OPERATION.as_str().to_owned(),
         reason: "send it once, as up to 64 letters, digits, '_', '-' or '.'".to_owned(),
+    }))
+}
+
+/// Versions of the API whose fields and answers this version knows.
+const VERSIONS: [&str; 3] = ["2023-01-01", "2023-06-01", "2026-10-21"];
+
+/// `anthropic-version`: another version may mean other fields, and so another cost. One that is
+/// missing is upstream's to refuse.
+fn version(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(VERSION).iter();
+    let Some(line) = lines.next() else { return Ok(()) };
+    let is_known = VERSIONS.iter().any(|known| line.as_bytes() == known.as_bytes());
+    if is_known && lines.next().is_none() {
+        return Ok(());
+    }
+    Err(Refusal::Malformed(MalformedRequest::Field {
+        field: VERSION.as_str().to_owned(),
+        reason: format!("send it once, as one of {}", VERSIONS.join(", ")),
     }))
 }
 

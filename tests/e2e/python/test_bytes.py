@@ -16,7 +16,7 @@ RELEVANT = ("content-type", "request-id", "retry-after", "x-should-retry", "retr
 CASES = {
     "plain": ({}, {}),
     "stream": ({"stream": True}, {}),
-    "unknown fields": ({"brand_new": {"a": [1, None, 2.5e3]}}, {}),
+    "odd values": ({"metadata": {"user_id": "u", "brand_new": {"a": [1, None, 2.5e3]}}}, {}),
     "split bytes": ({"stream": True}, {"x-mock-scenario": "fixed_ids split=1 output_tokens=20"}),
     "pings": ({"stream": True}, {"x-mock-scenario": "fixed_ids pings output_tokens=20"}),
     "thinking": (

@@ -179,8 +179,12 @@ pub struct RequestFacts {
     pub plain: bool,
     /// Cache writes that may occur.
     pub cache_writes: CacheWrites,
+    /// Tokens that upstream may add for the client tools that it brings the definition of.
+    pub builtin_tool_tokens: u64,
     /// Declared server tools.
     pub server_tools: Vec<ServerTool>,
+    /// A server tool is declared inside a message, where a thread remembers it.
+    pub inline_server_tool: bool,
     /// `mcp_servers` present.
     pub mcp: bool,
     /// `fallbacks`.
@@ -197,7 +201,8 @@ pub struct RequestFacts {
     pub service_tier: Option<String>,
     /// `metadata.user_id`, never logged in full.
     pub end_user: Option<String>,
-    /// Top-level fields that this version does not know (they pass, and make the bound wider).
+    /// Fields that this version does not know, where a new one could cost money: at the top level,
+    /// in `fallbacks`, in a message, in a server tool, and the type of a content block.
     pub unknown_fields: Vec<String>,
     /// Everything the request uses, sorted.
     pub capabilities: Vec<Capability>,
@@ -282,7 +287,8 @@ impl From<JsonError> for MalformedRequest {
 
 /// Reads the facts out of a decoded body, strictly: valid UTF-8, valid JSON, no key twice in any
 /// object, bounded depth, and the right shape for every field that policy or money reads. Fields
-/// that are not known pass, and are named in [`RequestFacts::unknown_fields`].
+/// that are not known are named in [`RequestFacts::unknown_fields`]; whoever bounds the cost
+/// refuses them.
 ///
 /// Where the body leaves a doubt, the doubt counts against the request: a content block of a kind
 /// this version does not know may pull in anything, so it is

@@ -26,7 +26,13 @@ impl BatchBound {
         at: Timestamp,
         assume_us_geo: bool,
     ) -> Result<(), NoBound> {
-        let context = BoundContext { at, assume_us_geo, counted_prompt: None, batch: true };
+        let context = BoundContext {
+            at,
+            assume_us_geo,
+            counted_prompt: None,
+            batch: true,
+            fields_allowed: &[],
+        };
         let item = bound(facts, prices, context)?;
         self.cost = self
             .cost

@@ -8,7 +8,11 @@
 //! | In the request | Reading |
 //! |---|---|
 //! | a prompt that is all in the body | no more tokens than bytes, plus images and framing |
-//! | anything read from elsewhere, server tools, MCP, a continued thread, an unknown field | a full context window |
+//! | anything read from elsewhere, server tools, MCP, a continued thread, a field let pass unknown | a full context window |
+//! | an unknown field | refused, unless the operator says that it costs nothing |
+//! | a client tool that Anthropic brings the definition of | the definition, rounded up |
+//! | a continued thread | prompts written to the cache for an hour, as what it remembers may ask for |
+//! | a server tool declared inside a message of a thread | refused: what continues the thread would not show it |
 //! | server tools, MCP | ten samplings, and one for each use of an advisor; prompts written to the cache |
 //! | `max_tokens` | for each sampling, as asked |
 //! | compaction | one more sampling before each, as long as the model can answer |
@@ -46,7 +50,7 @@ const FRAMING: u64 = 10_000;
 
 /// What the bound may assume.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BoundContext {
+pub struct BoundContext<'a> {
     /// When the request began.
     pub at: Timestamp,
     /// The workspace may run in the US geography although the request does not ask for it.
@@ -56,6 +60,8 @@ pub struct BoundContext {
     pub counted_prompt: Option<u64>,
     /// The request is an item of a batch: tokens at half price, fees whole.
     pub batch: bool,
+    /// Unknown fields that the operator says cost nothing, by their path; all others are refused.
+    pub fields_allowed: &'a [String],
 }
 
 /// An upper bound.
@@ -100,7 +106,7 @@ pub(crate) fn prompt_bound(facts: &RequestFacts, context_window: u64) -> u64 {
     let framing = if facts.plain { FRAMING_PLAIN } else { FRAMING };
     let images = facts.images.saturating_mul(TOKENS_PER_IMAGE);
     let compaction = if facts.compaction { FRAMING } else { 0 };
-    [images, framing, compaction]
+    [images, framing, compaction, facts.builtin_tool_tokens]
         .iter()
         .fold(facts.prompt_bytes, |tokens, more| tokens.saturating_add(*more))
         .min(context_window)
@@ -123,7 +129,7 @@ fn prompt_is_in_body(facts: &RequestFacts) -> bool {
 pub fn bound(
     facts: &RequestFacts,
     prices: &PriceBook,
-    context: BoundContext,
+    context: BoundContext<'_>,
 ) -> Result<Bound, NoBound> {
     let call = Call::read(facts, prices, context)?;
     let samplings = call.attempts.checked_mul(call.samplings + call.compactions);

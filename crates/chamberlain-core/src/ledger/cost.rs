@@ -117,7 +117,8 @@ fn total(
     price_of: impl Fn(&Tokens, &[&str]) -> Result<Money, Unpriced>,
 ) -> Result<Cost, Unpriced> {
     let searches = prices.web_search().checked_mul(usage.web_searches);
-    let mut cost = Cost { money: searches.ok_or(Unpriced::Overflow)?, tokens: Tokens::default() };
+    let searches = searches.ok_or(Unpriced::Overflow)?;
+    let mut cost = Cost { money: searches, tokens: Tokens::default() };
     let mut add = |tokens: &Tokens, models: &[&str]| {
         let sum = cost.money.checked_add(price_of(tokens, models)?);
         // Ledger rows are 64 bits wide.
@@ -145,6 +146,13 @@ fn total(
         if !declined {
             add(&entry.tokens, &models_of(entry, context, serving_model)?)?;
         }
+    }
+    if usage.totals.output > 0 {
+        // Whether a price for long prompts is asked by each prompt or by their sum is not said;
+        // the sum is never cheaper. Nor may a list that leaves something out make it so.
+        let sum = price_of(&usage.totals, &[context.served_model])?;
+        let least = searches.checked_add(sum).filter(|least| i64::try_from(least.pico()).is_ok());
+        cost.money = cost.money.max(least.ok_or(Unpriced::Overflow)?);
     }
     Ok(cost)
 }

@@ -18,3 +18,4 @@ mod recall;
 mod refuse;
 mod retry;
 mod shutdown;
+mod spending;

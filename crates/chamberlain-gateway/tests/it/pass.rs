@@ -14,7 +14,8 @@ use crate::world::{CREDENTIAL, MODEL, World, body};
 #[tokio::test]
 async fn a_json_call_passes_byte_for_byte_and_is_settled_exactly() {
     let world = World::new().await;
-    let mut request = world.request("/v1/messages?beta=true&x=%2F", body(r#","x":"\u00e4"  "#));
+    let mut request = world
+        .request("/v1/messages?beta=true&x=%2F", body(r#","metadata":{"user_id":"\u00e4"}  "#));
     let headers = request.headers_mut();
     headers.append("anthropic-beta", HeaderValue::from_static("one,two"));
     headers.append("anthropic-beta", HeaderValue::from_static("three"));
@@ -31,7 +32,7 @@ async fn a_json_call_passes_byte_for_byte_and_is_settled_exactly() {
     let arrived = &world.upstream.arrived()[0];
     assert_eq!(arrived.method, "POST");
     assert_eq!(arrived.target, "/v1/messages?beta=true&x=%2F");
-    assert_eq!(arrived.body, body(r#","x":"\u00e4"  "#).as_bytes());
+    assert_eq!(arrived.body, body(r#","metadata":{"user_id":"\u00e4"}  "#).as_bytes());
     let mut sent: Vec<_> = arrived
         .headers
         .iter()

@@ -257,6 +257,14 @@ pub(crate) static KEYS: &[Key] = &[
         "Whether clients may choose the billed workspace and user profile by header.",
     ),
     key(
+        "upstream.fields_allowed",
+        Kind::Names,
+        "[]",
+        "[\"a_new_field\"]",
+        "Fields of a message request that this version does not know and that you know to cost \
+         nothing. All other unknown fields are refused.",
+    ),
+    key(
         "upstream.assume_us_geo",
         Kind::Flag,
         "false",

@@ -268,6 +268,7 @@ impl Reader<'_> {
             drain_ms_max: self.number("upstream.drain_timeout"),
             forward_rate_limit_headers: self.flag("upstream.forward_rate_limit_headers"),
             assume_us_geo: self.flag("upstream.assume_us_geo"),
+            fields_allowed: self.texts("upstream.fields_allowed"),
             forward_billing_headers: self.flag("upstream.forward_billing_headers"),
             retry: RetrySettings {
                 retries_max: self.small("retry.retries_max"),

@@ -7,4 +7,5 @@ mod configuration;
 mod house;
 mod lifecycle;
 mod metrics;
+mod spending;
 mod tidy;

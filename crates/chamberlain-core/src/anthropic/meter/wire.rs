@@ -154,7 +154,11 @@ impl UsageWire {
                 None | Some("standard") => Speed::Standard,
                 Some(_) => Speed::Fast,
             },
-            us_only: self.inference_geo.as_deref() == Some("us"),
+            // Nor is a geography; `not_available` is what models without one say.
+            us_only: !matches!(
+                self.inference_geo.as_deref(),
+                None | Some("global" | "not_available" | "")
+            ),
             service_tier: self.service_tier.clone(),
         }
     }

@@ -16,6 +16,11 @@ const IMAGE_TOKENS_MAX: u64 = 4_784;
 const SHORT_CONTEXT_TOKENS: u64 = 200_000;
 /// Entries that `fallbacks` may have.
 const FALLBACKS_MAX: usize = 3;
+/// What an entry of `fallbacks` may have.
+const FALLBACK_MEMBERS: [&str; 5] = ["model", "max_tokens", "thinking", "output_config", "speed"];
+/// What a message may have.
+const MESSAGE_MEMBERS: [&str; 5] =
+    ["role", "content", "cache_control", "output_config", "clear_at"];
 /// So many unknown fields are named; more of them say nothing new.
 const UNKNOWN_FIELDS_NAMED: usize = 32;
 
@@ -78,10 +83,16 @@ impl Reading {
         if let Some(place) = Place::of_field(name) {
             return place;
         }
-        if self.facts.unknown_fields.len() < UNKNOWN_FIELDS_NAMED {
-            self.facts.unknown_fields.push(quoted(name));
-        }
+        self.unknown(quoted(name));
         Place::Unread
+    }
+
+    /// Notes a field that this version does not know.
+    fn unknown(&mut self, path: String) {
+        let named = &mut self.facts.unknown_fields;
+        if named.len() < UNKNOWN_FIELDS_NAMED && !named.contains(&path) {
+            named.push(path);
+        }
     }
 
     /// Notes a value of the request itself.
@@ -317,6 +328,9 @@ impl Reading {
         self.facts.images += u64::from(image);
         self.payload_bytes += verdict.payload_bytes;
         self.added_bytes = self.added_bytes.saturating_add(verdict.added_bytes);
+        if unknown {
+            self.unknown("content[].type".to_owned());
+        }
         self.facts.prompt_is_elsewhere |= verdict.elsewhere || unknown;
         self.facts.plain &= !(tools || upload || unknown);
     }
@@ -339,9 +353,16 @@ impl Reading {
     }
 
     fn close_tool(&mut self) {
-        let (capability, server_tool) = std::mem::take(&mut self.tool).declared();
-        self.uses(capability);
-        self.facts.server_tools.extend(server_tool);
+        let declared = std::mem::take(&mut self.tool).declared();
+        self.uses(declared.capability);
+        self.facts.builtin_tool_tokens += declared.builtin_tokens;
+        if declared.server_tool.is_some() {
+            self.facts.inline_server_tool |= !self.blocks.is_empty();
+            for name in declared.unknown {
+                self.unknown(format!("tools[].{name}"));
+            }
+        }
+        self.facts.server_tools.extend(declared.server_tool);
         self.facts.plain = false;
     }
 }
@@ -351,9 +372,17 @@ impl Listener for Reading {
 
     fn member(&mut self, object: Place, key: &str) -> Place {
         match object {
-            Place::Body => self.field(key),
-            place => place.member(key),
+            Place::Body => return self.field(key),
+            Place::Fallback if !FALLBACK_MEMBERS.contains(&key) => {
+                self.unknown(format!("fallbacks[].{}", quoted(key)));
+            }
+            Place::Message if !MESSAGE_MEMBERS.contains(&key) => {
+                self.unknown(format!("messages[].{}", quoted(key)));
+            }
+            Place::Tool => self.tool.member(key),
+            _ => {}
         }
+        object.member(key)
     }
 
     fn element(&mut self, array: Place) -> Place {

@@ -193,7 +193,7 @@ fn count_tokens_needs_no_max_tokens() {
 }
 
 #[test]
-fn unknown_fields_pass_and_are_named() {
+fn unknown_fields_are_named() {
     let mut body = with("sampling_v9", json!({"cache_control": 1, "fallbacks": 2}));
     body["zeta"] = json!(null);
     let seen = facts(&body);

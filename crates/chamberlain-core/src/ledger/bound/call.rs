@@ -1,7 +1,7 @@
 //! A request, taken apart into the factors of its cost.
 
 use super::tools::{
-    advisor_uses, check_batch, check_code_execution, check_unknown_tools, samplings,
+    advisor_uses, check_batch, check_code_execution, check_threads, check_unknown_tools, samplings,
 };
 use super::{BoundContext, FRAMING, NoBound, prompt_bound, prompt_is_in_body, spend, unbounded};
 use crate::anthropic::request::{
@@ -18,7 +18,7 @@ const BATCH_OUTPUT_MAX: u64 = 300_000;
 pub(super) struct Call<'a> {
     facts: &'a RequestFacts,
     prices: &'a PriceBook,
-    context: BoundContext,
+    context: BoundContext<'a>,
     fallbacks: &'a [Fallback],
     /// The requested model and every fallback.
     models: Vec<&'a Model>,
@@ -38,8 +38,9 @@ impl<'a> Call<'a> {
     pub(super) fn read(
         facts: &'a RequestFacts,
         prices: &'a PriceBook,
-        context: BoundContext,
+        context: BoundContext<'a>,
     ) -> Result<Call<'a>, NoBound> {
+        check_fields(facts, context.fields_allowed)?;
         let fallbacks = match &facts.fallbacks {
             Fallbacks::None => &[],
             Fallbacks::List(list) => list.as_slice(),
@@ -56,6 +57,7 @@ impl<'a> Call<'a> {
         }
         check_code_execution(facts)?;
         check_unknown_tools(facts)?;
+        check_threads(facts)?;
         let named = std::iter::once(facts.model.as_str())
             .chain(fallbacks.iter().map(|fallback| fallback.model.as_str()));
         let models = named.map(|name| known(prices, name)).collect::<Result<Vec<_>, _>>()?;
@@ -154,7 +156,11 @@ impl<'a> Call<'a> {
         let facts = self.facts;
         let uncached = rates.input.max(rates.cache_read);
         let tools = !facts.server_tools.is_empty() || facts.mcp;
-        if facts.cache_writes == CacheWrites::OneHour || !facts.unknown_fields.is_empty() {
+        // What a thread remembers may ask for the hour although this request does not.
+        if facts.cache_writes == CacheWrites::OneHour
+            || facts.thread == Thread::Continue
+            || !facts.unknown_fields.is_empty()
+        {
             uncached.max(rates.cache_write_5m).max(rates.cache_write_1h)
         } else if facts.cache_writes == CacheWrites::FiveMinutes
             || tools
@@ -208,6 +214,18 @@ pub(super) struct Advice {
     pub(super) cost: Money,
     pub(super) input_tokens: u64,
     pub(super) output_tokens: u64,
+}
+
+/// A field that is not known may multiply the answers, name another model or another payer.
+fn check_fields(facts: &RequestFacts, allowed: &[String]) -> Result<(), NoBound> {
+    match facts.unknown_fields.iter().find(|field| !allowed.contains(field)) {
+        None => Ok(()),
+        Some(field) => Err(unbounded(
+            field,
+            "this version does not know it, so it cannot tell what it costs; leave it out, update \
+             Chamberlain, or let your operator name it in upstream.fields_allowed",
+        )),
+    }
 }
 
 fn known<'a>(prices: &'a PriceBook, name: &str) -> Result<&'a Model, Unpriced> {

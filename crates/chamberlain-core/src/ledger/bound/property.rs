@@ -234,12 +234,14 @@ impl World<'_> {
         let implied = match (facts.unknown_fields.is_empty(), loops || facts.thread != Thread::None)
         {
             (false, _) => CacheWrites::OneHour,
+            // What was asked for when the thread began is not in this request.
+            _ if facts.thread == Thread::Continue => CacheWrites::OneHour,
             (true, true) => CacheWrites::FiveMinutes,
             (true, false) => CacheWrites::None,
         };
         // A token is at least a byte; 1,568 or 4,784 tokens an image; a tool prompt and framing.
         let framing = if facts.plain { 1_000 } else { 10_000 };
-        let most = facts.prompt_bytes + facts.images * 4_784 + framing;
+        let most = facts.prompt_bytes + facts.images * 4_784 + framing + facts.builtin_tool_tokens;
         let written = draws.up_to(most);
         let writes = facts.cache_writes.max(implied);
         World { facts, written, most, writes, loops, batch: false }
@@ -373,9 +375,11 @@ proptest! {
         let world = World { batch, ..World::new(&facts, &mut draws) };
         let assume_us_geo = draws.yes(4);
         let slack = draws.up_to(2_000);
+        let novelties = ["novelty".to_owned()];
         let context = BoundContext {
             at: now(),
             assume_us_geo,
+            fields_allowed: &novelties,
             // A count is of the prompt in the body, and worth nothing where that is not all.
             counted_prompt: draws.yes(2).then_some(world.written + slack),
             batch,

@@ -4,12 +4,13 @@ use crate::anthropic::request::{
 };
 use crate::usage::Speed;
 
-const CONTEXT: BoundContext = BoundContext {
+const CONTEXT: BoundContext<'static> = BoundContext {
     // 2026-11-23T09:00:00Z
     at: Timestamp::from_ms(1_795_424_400_000),
     assume_us_geo: false,
     counted_prompt: None,
     batch: false,
+    fields_allowed: &[],
 };
 
 fn plain(model: &str, prompt_bytes: u64, max_tokens: u64) -> RequestFacts {
@@ -123,7 +124,6 @@ fn what_the_body_does_not_show_may_fill_the_window() {
         RequestFacts { prompt_is_elsewhere: true, ..facts.clone() },
         RequestFacts { thread: Thread::Continue, ..facts.clone() },
         RequestFacts { mcp: true, ..facts.clone() },
-        RequestFacts { unknown_fields: vec!["novelty".to_owned()], ..facts.clone() },
         with_tools(&[tool(ServerToolKind::WebFetch, "web_fetch_20260318", None)]),
     ];
     for facts in elsewhere {

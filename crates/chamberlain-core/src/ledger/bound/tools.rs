@@ -1,7 +1,7 @@
 //! What server tools do to a bound, and which of them have none.
 
 use super::{NoBound, unbounded};
-use crate::anthropic::request::{Capability, RequestFacts, ServerTool, ServerToolKind};
+use crate::anthropic::request::{Capability, RequestFacts, ServerTool, ServerToolKind, Thread};
 use crate::ledger::price::{PriceBook, Unpriced};
 use crate::money::Money;
 
@@ -73,6 +73,16 @@ pub(super) fn check_unknown_tools(facts: &RequestFacts) -> Result<(), NoBound> {
     };
     let reason = "what it costs is not known to this version; leave the tool out, or update";
     Err(unbounded(&format!("tools[].type {name}"), reason))
+}
+
+/// A thread remembers what its messages declare, and a request that continues it does not show it.
+pub(super) fn check_threads(facts: &RequestFacts) -> Result<(), NoBound> {
+    if facts.thread == Thread::None || !facts.inline_server_tool {
+        return Ok(());
+    }
+    let reason = "the thread would remember this server tool, and no request that continues the \
+                  thread would show it; declare it under tools, or leave thread out";
+    Err(unbounded("messages[].content[].tool.definition", reason))
 }
 
 /// What all web searches of a call may cost.

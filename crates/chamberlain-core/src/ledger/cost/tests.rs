@@ -123,12 +123,16 @@ fn haiku_5_5_at_its_edge() {
 }
 
 #[test]
-fn haiku_5_5_is_judged_by_each_prompt_where_the_answer_shows_them() {
+fn haiku_5_5_is_judged_by_the_sum_of_its_prompts_even_where_each_is_short() {
     let message = || entry(IterationKind::Message, None, tokens(60_000, 100));
     let summed = totals(tokens(120_000, 200));
     assert_eq!(of(&summed, served("claude-haiku-5-5")), Ok(usd("0.0605")));
     let shown = Usage { iterations: vec![message(), message()], ..summed };
-    assert_eq!(of(&shown, served("claude-haiku-5-5")), Ok(usd("0.0121")));
+    assert_eq!(of(&shown, served("claude-haiku-5-5")), Ok(usd("0.0605")), "the dearer reading");
+    let summary = entry(IterationKind::Compaction, None, tokens(60_000, 100));
+    let compacted = Usage { iterations: vec![summary, message()], ..totals(tokens(60_000, 100)) };
+    let cost = of(&compacted, served("claude-haiku-5-5"));
+    assert_eq!(cost, Ok(usd("0.0121")), "a summary is a request of its own");
 }
 
 #[test]
@@ -243,8 +247,11 @@ fn unknown_is_never_free() {
     assert!(of(&nameless, served("claude-sonnet-5-5")).is_err());
     let strange =
         Usage { iterations: vec![entry(IterationKind::Unknown, None, tokens(1_000, 0))], ..usage };
+    let strange = Usage { totals: Tokens::default(), ..strange };
     let context = CostContext { served_model: "claude-haiku-4-5", ..served("claude-opus-5") };
     assert_eq!(of(&strange, context), Ok(usd("0.005")), "the dearer of both");
+    let left_out = Usage { totals: tokens(1_000, 1_000), ..strange };
+    assert_eq!(of(&left_out, context), Ok(usd("0.006")), "what the list leaves out is not free");
     let absurd = totals(tokens(u64::MAX, u64::MAX));
     assert_eq!(of(&absurd, served("claude-opus-5")), Err(Unpriced::Overflow));
     assert_eq!(dearest_cost(&absurd, context, &PriceBook::builtin()), None);
