@@ -16,6 +16,9 @@ use chamberlain_core::id::{EnvironmentName, UpstreamKeyId};
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
 use chamberlain_core::ledger::price::PriceBook;
 use chamberlain_core::record::{Intent, Notice, Settlement};
+use chamberlain_core::resource::{
+    Binding, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
+};
 use chamberlain_core::snapshot::{
     Budgets, Environment, GatewaySettings, Limits, Organization, Snapshot,
 };
@@ -24,6 +27,7 @@ use chamberlain_gateway::journal::{Answer, Journal};
 use chamberlain_gateway::keys::KeySource;
 use chamberlain_gateway::{Gateway, GatewayParts, Upstream};
 use http::{HeaderValue, Uri};
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -32,17 +36,41 @@ struct NoJournal;
 
 impl Journal for NoJournal {
     fn intend(&self, _: Intent) -> Answer<()> {
-        Box::pin(std::future::ready(Ok(())))
+        accepted(())
     }
 
     fn settle(&self, _: Settlement) {}
 
     fn lease(&self, wanted: Vec<LeaseWanted>) -> Answer<Vec<Grant>> {
         let grant = |lease: LeaseWanted| Grant { account: lease.account, granted: lease.granted };
-        Box::pin(std::future::ready(Ok(wanted.into_iter().map(grant).collect())))
+        accepted(wanted.into_iter().map(grant).collect())
     }
 
     fn note(&self, _: Notice) {}
+
+    fn bind(&self, _: Resource) -> Answer<Binding> {
+        accepted(Binding::Bound)
+    }
+
+    fn describe(&self, _: ResourceKind, _: ResourceId, _: Map<String, Value>) -> Answer<()> {
+        accepted(())
+    }
+
+    fn forget(&self, _: ResourceKind, _: ResourceId, _: Timestamp) -> Answer<()> {
+        accepted(())
+    }
+
+    fn resources(&self, wanted: Vec<(ResourceKind, ResourceId)>) -> Answer<Vec<Option<Resource>>> {
+        accepted(wanted.iter().map(|_| None).collect())
+    }
+
+    fn resources_of(&self, _: ResourcePage) -> Answer<Option<ResourceList>> {
+        accepted(None)
+    }
+}
+
+fn accepted<T: Send + 'static>(answer: T) -> Answer<T> {
+    Box::pin(std::future::ready(Ok(answer)))
 }
 
 /// One credential that is none.
