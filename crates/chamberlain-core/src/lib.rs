@@ -16,5 +16,6 @@ pub mod record;
 pub mod resource;
 pub mod secret;
 pub mod snapshot;
+pub mod source;
 pub mod time;
 pub mod usage;

@@ -1,13 +1,12 @@
 //! What the gateway puts on record: an [`Intent`] before a call leaves, a [`Settlement`] when it
 //! ends, a [`Notice`] for everything else that was decided.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId};
 use crate::ledger::account::AccountId;
 use crate::money::Money;
+use crate::source::Source;
 use crate::time::Timestamp;
 use crate::usage::{Tokens, Usage};
 
@@ -58,8 +57,8 @@ pub struct Intent {
     pub max_tokens: u64,
     /// Whether the answer is a stream.
     pub stream: bool,
-    /// The client's address.
-    pub source: IpAddr,
+    /// Where the client is.
+    pub source: Source,
     /// Money set aside.
     pub reserved: Money,
     /// The accounts it is set aside in.

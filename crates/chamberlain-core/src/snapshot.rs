@@ -131,6 +131,8 @@ pub struct BreakerSettings {
 pub struct GatewaySettings {
     /// Networks of proxies whose `x-forwarded-for` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether whoever calls through the Unix socket is such a proxy.
+    pub unix_socket_is_proxy: bool,
     /// Largest body of a message request after decoding.
     pub request_body_bytes_max: usize,
     /// Largest body of a file upload, form and all.
@@ -169,6 +171,7 @@ impl Default for GatewaySettings {
     fn default() -> GatewaySettings {
         GatewaySettings {
             trusted_proxies: Vec::new(),
+            unix_socket_is_proxy: false,
             request_body_bytes_max: 32 * 1024 * 1024,
             upload_body_bytes_max: 512 * 1024 * 1024,
             json_depth_max: 128,

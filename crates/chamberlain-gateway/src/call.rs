@@ -1,9 +1,9 @@
 //! The way of a call, verb by verb.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use chamberlain_core::admission::refusal::Refusal;
+use chamberlain_core::source::Source;
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -23,7 +23,7 @@ impl Inner {
     pub(crate) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: IpAddr,
+        peer: Source,
         draining: bool,
     ) -> Response<AnswerBody> {
         let now = self.now();

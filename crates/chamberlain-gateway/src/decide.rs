@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chamberlain_core::admission::key::{KeyState, VirtualKey};
-use chamberlain_core::admission::policy::{self, Holder, Policy, Question, Warning};
+use chamberlain_core::admission::policy::{self, Holder, Question, Warning};
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::Scope;
@@ -166,14 +166,8 @@ fn policies(
 /// Requests without a body have no model or capability to ask about; where they come from counts
 /// all the same.
 fn sources(call: &Call) -> Result<(), Refusal> {
-    let allows = |policy: &Policy| {
-        policy.networks_allow.is_empty()
-            || policy.networks_allow.iter().any(|net| net.contains(&call.source))
-    };
-    if allows(&call.environment.policy) && allows(&call.key.policy) {
-        return Ok(());
-    }
-    Err(Refusal::Source { address: call.source })
+    call.environment.policy.check_source(call.source)?;
+    call.key.policy.check_source(call.source)
 }
 
 fn warning_text(warning: &Warning) -> Option<HeaderValue> {

@@ -1,6 +1,7 @@
 //! What the gateway is made of, and what it is asked from outside.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use chamberlain_core::id::CallId;
@@ -10,7 +11,6 @@ use chamberlain_core::snapshot::Snapshot;
 use chamberlain_core::time::{Clock, Entropy, Timestamp};
 use http::Uri;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use crate::connect::Connections;
 use crate::health::Standings;
 use crate::journal::Journal;
 use crate::keys::KeySource;
+use crate::listening::Listening;
 use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::recall::Recalls;
@@ -90,6 +91,8 @@ pub(crate) struct Inner {
     /// Told whenever money, a place or a lease became free.
     pub(crate) changed: Notify,
     pub(crate) bodies: Arc<BodyMemory>,
+    /// Connections of clients that stand.
+    pub(crate) connections_standing: Arc<AtomicUsize>,
     pub(crate) standings: Standings,
     pub(crate) strangers: Strangers,
     pub(crate) metrics: Metrics,
@@ -123,6 +126,7 @@ impl Gateway {
             )),
             changed: Notify::new(),
             bodies: Arc::default(),
+            connections_standing: Arc::default(),
             standings: Standings::default(),
             strangers: Strangers::default(),
             metrics: Metrics::default(),
@@ -132,10 +136,10 @@ impl Gateway {
         Ok(Gateway { inner: Arc::new(inner) })
     }
 
-    /// Takes calls from `listener` until `stop` is cancelled, then lets the calls in flight end.
-    /// Returns when the last one is settled.
-    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
-        crate::server::serve(self.inner.clone(), listener, stop).await;
+    /// Takes calls until `stop` is cancelled, then lets the calls in flight end. Returns when the
+    /// last one is settled.
+    pub async fn serve(&self, listening: impl Into<Listening>, stop: CancellationToken) {
+        crate::server::serve(self.inner.clone(), listening.into(), stop).await;
     }
 
     /// Gives an unsettled call its true cost in the books that calls are admitted by, after the

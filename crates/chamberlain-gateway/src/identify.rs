@@ -10,7 +10,8 @@ use chamberlain_core::admission::key::{KeyState, PREFIX, PresentedKey, VirtualKe
 use chamberlain_core::admission::policy::Policy;
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::id::{CallId, EnvironmentName, VirtualKeyId};
-use chamberlain_core::snapshot::{Budgets, Environment, Limits, Snapshot};
+use chamberlain_core::snapshot::{Budgets, Environment, GatewaySettings, Limits, Snapshot};
+use chamberlain_core::source::Source;
 use chamberlain_core::time::Timestamp;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -31,7 +32,7 @@ pub(crate) struct Arrival {
     pub(crate) at: Timestamp,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) head: Parts,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: Source,
 }
 
 /// A call whose caller is known. One snapshot serves it from here to its end.
@@ -42,7 +43,7 @@ pub(crate) struct Call {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) key: Arc<VirtualKey>,
     pub(crate) environment: Arc<Environment>,
-    pub(crate) source: IpAddr,
+    pub(crate) source: Source,
     pub(crate) watch: Stopwatch,
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct Identified {
 pub(crate) fn identify(arrival: Arrival, witness: &mut Witness) -> Result<Identified, Stop> {
     let Arrival { id, at, snapshot, head, peer } = arrival;
     let watch = witness.watch;
-    let source = source(peer, &head.headers, &snapshot.settings.trusted_proxies);
+    let source = source(peer, &head.headers, &snapshot.settings);
     witness.source = source;
     let text = credential(&head.headers, witness)?;
     let presented = PresentedKey::parse(text).ok_or(Refusal::UnknownKey)?;
@@ -169,27 +170,36 @@ fn real_key(value: &HeaderValue) -> Option<String> {
     Some(format!("{REAL_PREFIX}{}", String::from_utf8_lossy(kind)))
 }
 
-/// The client's address: the peer's, or, when the peer is a trusted proxy, the right-most entry
-/// of `x-forwarded-for` that is not itself one. What a trusted proxy wrote but cannot be read as
-/// an address counts as `0.0.0.0`, which no allowed network contains.
-fn source(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
-    let mut source = peer.to_canonical();
-    if trusted.is_empty() || !is_trusted(&source) {
+/// Where the client is: the peer, or, when the peer is a trusted proxy, the right-most entry of
+/// `x-forwarded-for` that is not itself one. What a trusted proxy wrote but cannot be read as an
+/// address counts as `0.0.0.0`, which no allowed network but the whole internet contains.
+fn source(peer: Source, headers: &HeaderMap, settings: &GatewaySettings) -> Source {
+    let is_trusted = |address| trusts(&settings.trusted_proxies, address);
+    let is_proxy = match peer.address() {
+        Some(address) => is_trusted(address),
+        None => settings.unix_socket_is_proxy,
+    };
+    let mut source = peer.address().map_or(Source::Local, Source::Address);
+    if !is_proxy {
         return source;
     }
     let lines: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
     let entries = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     for entry in entries {
         let Some(address) = address(entry) else {
-            return IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            return Source::Address(Ipv4Addr::UNSPECIFIED.into());
         };
-        source = address;
-        if !is_trusted(&source) {
+        source = Source::Address(address);
+        if !is_trusted(address) {
             break;
         }
     }
     source
+}
+
+/// Whether an address is one of a trusted proxy.
+pub(crate) fn trusts(proxies: &[IpNet], address: IpAddr) -> bool {
+    proxies.iter().any(|net| net.contains(&address))
 }
 
 /// An address with or without port and brackets.

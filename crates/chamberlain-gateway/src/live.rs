@@ -1,5 +1,7 @@
 //! How the gateway stands right now, for `chamberlain status`.
 
+use std::sync::atomic::Ordering;
+
 use chamberlain_core::ledger::account::{AccountId, Balance};
 use serde::Serialize;
 
@@ -15,6 +17,8 @@ pub struct Live {
     pub in_flight: usize,
     /// Calls waiting for a rate limit, for money, or for upstream's own limits.
     pub waiting: usize,
+    /// Connections of clients.
+    pub connections: usize,
     /// Bytes of request bodies in memory.
     pub body_bytes: usize,
     /// Breakers, one per upstream credential that was used.
@@ -34,6 +38,7 @@ impl Inner {
             balances,
             in_flight,
             waiting,
+            connections: self.connections_standing.load(Ordering::Relaxed),
             body_bytes: self.bodies.used(),
             breakers: self.standings.breakers(now),
             upstream_limits: self.standings.limits(),

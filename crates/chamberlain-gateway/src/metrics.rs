@@ -35,6 +35,8 @@ const ROUTES: usize = 9;
 /// Why an attempt is made again; see [`retry_reason`].
 const RETRY_REASONS: [&str; 5] =
     ["not_connected", "rate_limited", "overloaded", "server_error", "other"];
+/// Why a connection did not come to its first request.
+const TURNED_AWAY: [&str; 4] = ["per_address", "timeout", "plain_http", "failed"];
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct CallLabels {
@@ -56,6 +58,11 @@ struct RouteLabels {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct RetryLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct TurnedAwayLabels {
     reason: &'static str,
 }
 
@@ -120,6 +127,7 @@ pub(crate) struct Metrics {
     spend: Family<SpendLabels, Spend>,
     reservation_ratio: Histograms<ModelLabels>,
     retries: Family<RetryLabels, Counter>,
+    turned_away: Family<TurnedAwayLabels, Counter>,
     series: RwLock<HashMap<EnvironmentName, HashMap<String, Arc<Series>>>>,
 }
 
@@ -154,11 +162,15 @@ impl Default for Metrics {
             spend: Family::default(),
             reservation_ratio: Family::new_with_constructor(ratios),
             retries: Family::default(),
+            turned_away: Family::default(),
             series: RwLock::default(),
         };
         // A rate of what never happened yet is nothing, not unknown.
         for reason in RETRY_REASONS {
             drop(metrics.retries.get_or_create(&RetryLabels { reason }));
+        }
+        for reason in TURNED_AWAY {
+            drop(metrics.turned_away.get_or_create(&TurnedAwayLabels { reason }));
         }
         metrics
     }
@@ -191,6 +203,8 @@ impl Metrics {
         registry.register("reservation_ratio", help, self.reservation_ratio.clone());
         let help = "Attempts that were made again";
         registry.register("upstream_retries", help, self.retries.clone());
+        let help = "Connections that ended before they could ask anything";
+        registry.register("connections_turned_away", help, self.turned_away.clone());
     }
 
     /// Counts a call that was settled.
@@ -266,6 +280,11 @@ impl Metrics {
     /// Counts an attempt that is made again.
     pub(crate) fn count_retry(&self, end: AttemptEnd) {
         self.retries.get_or_create(&RetryLabels { reason: retry_reason(end) }).inc();
+    }
+
+    /// Counts a connection that did not come to its first request.
+    pub(crate) fn count_turned_away(&self, reason: &'static str) {
+        self.turned_away.get_or_create(&TurnedAwayLabels { reason }).inc();
     }
 
     fn series(&self, environment: &EnvironmentName, model: &str) -> Arc<Series> {

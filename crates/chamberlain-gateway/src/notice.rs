@@ -2,12 +2,11 @@
 //!
 //! A notice carries facts, never a secret and never a prompt.
 
-use std::net::IpAddr;
-
 use chamberlain_core::admission::gate::BudgetEvent;
 use chamberlain_core::admission::refusal::{Answer, Refusal};
 use chamberlain_core::id::{CallId, EnvironmentName, VirtualKeyId};
 use chamberlain_core::record::{Notice, Route, Severity};
+use chamberlain_core::source::Source;
 use chamberlain_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -20,7 +19,7 @@ use crate::stopwatch::Stopwatch;
 pub(crate) struct Witness {
     pub(crate) call: CallId,
     pub(crate) at: Timestamp,
-    pub(crate) source: IpAddr,
+    pub(crate) source: Source,
     /// The public id that was offered, right or not.
     pub(crate) offered: Option<VirtualKeyId>,
     /// The key, once its secret was right.
@@ -36,7 +35,7 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    pub(crate) fn new(call: CallId, at: Timestamp, peer: IpAddr) -> Witness {
+    pub(crate) fn new(call: CallId, at: Timestamp, peer: Source) -> Witness {
         Witness {
             call,
             at,

@@ -26,6 +26,11 @@ impl<S> Patient<S> {
         Patient { stream, limit, stuck: None }
     }
 
+    /// The stream inside.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
     fn judge<T>(
         &mut self,
         cx: &mut Context<'_>,

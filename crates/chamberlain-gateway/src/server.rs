@@ -1,73 +1,77 @@
-//! Listening: HTTP/1.1 and HTTP/2, bounded in every direction, and a quiet end.
+//! Listening: HTTP/1.1 and HTTP/2, plain or under TLS, bounded in every direction, and a quiet
+//! end.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use chamberlain_core::source::Source;
+use http_body::{Body, Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::gateway::Inner;
+use crate::identify::trusts;
+use crate::listening::{Entrance, Incomer, Listening};
 use crate::patience::Patient;
 use crate::recall;
+use crate::room::Room;
+use crate::shake::shake;
+use crate::stream::{AnswerBody, Truncated};
 
-/// Connections at once; more wait in the listener's queue.
-const CONNECTIONS_MAX: usize = 16_384;
-/// From connecting to the first whole request head.
+/// From connecting, or from the end of the TLS handshake, to the first whole request head.
 const FIRST_HEAD_MAX: Duration = Duration::from_secs(30);
 /// From one answer to the next whole request head. Longer than clients keep idle connections, so
 /// that it is they who close them.
 const NEXT_HEAD_MAX: Duration = Duration::from_secs(150);
+/// How often is looked whether a connection does anything.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 const HEADERS_MAX: usize = 128;
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 const STREAMS_MAX: u32 = 256;
 const WINDOW_BYTES: u32 = 1024 * 1024;
+const FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes of one stream's answer that wait for its client to take them.
+const SEND_BYTES_MAX: usize = 256 * 1024;
+/// Streams that a client opened and reset before they were looked at; with more the connection
+/// ends (rapid reset, CVE-2023-44487).
+const RESETS_MAX: usize = 20;
+/// Streams that we had to reset for what a client did; with more the connection ends.
+const OWN_RESETS_MAX: usize = 256;
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// After the listener could not accept (no file handles left, mostly).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Takes connections until `stop` is cancelled; returns when every call is settled.
-pub(crate) async fn serve(gateway: Arc<Inner>, listener: TcpListener, stop: CancellationToken) {
+pub(crate) async fn serve(gateway: Arc<Inner>, listening: Listening, stop: CancellationToken) {
     let _recalling = AbortOnDropHandle::new(tokio::spawn(recall::watch(gateway.clone())));
-    let connections = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let builder = builder();
-    loop {
-        let accepting = async {
-            let place = room.clone().acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            accepted = accepting => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (gateway, stop) = (gateway.clone(), stop.clone());
-                let builder = builder.clone();
-                connections.spawn(async move {
-                    connection(gateway, builder, stream, peer, stop).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("a connection could not be accepted: {error}");
-                sleep(ACCEPT_AGAIN).await;
-            }
-        }
+    let Listening { tcp, tls, unix, limits } = listening;
+    let lobby = Lobby {
+        room: Arc::new(Room::new(limits, gateway.connections_standing.clone())),
+        gateway: gateway.clone(),
+        builder: builder(),
+        connections: TaskTracker::new(),
+        stop,
+    };
+    let entrances = [Some(Entrance::Tcp(tcp, tls)), unix.map(Entrance::Unix)];
+    let accepting = TaskTracker::new();
+    for entrance in entrances.into_iter().flatten() {
+        let lobby = lobby.clone();
+        accepting.spawn(async move { lobby.accept(entrance).await });
     }
-    drop(listener);
-    connections.close();
-    connections.wait().await;
+    accepting.close();
+    accepting.wait().await;
+    lobby.connections.close();
+    lobby.connections.wait().await;
     gateway.calls.close();
     gateway.calls.wait().await;
 }
@@ -87,49 +91,223 @@ fn builder() -> Builder<TokioExecutor> {
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES * 4)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_send_buf_size(SEND_BYTES_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(OWN_RESETS_MAX)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_EVERY);
     builder
 }
 
-async fn connection(
+/// Where connections are taken.
+#[derive(Clone)]
+struct Lobby {
     gateway: Arc<Inner>,
     builder: Builder<TokioExecutor>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    room: Arc<Room>,
+    connections: TaskTracker,
     stop: CancellationToken,
-) {
-    // Small frames leave at once. A socket that cannot be told so still works.
-    let _ = stream.set_nodelay(true);
-    let spoke = Arc::new(AtomicBool::new(false));
-    let service = service_fn(|request| {
-        spoke.store(true, Ordering::Relaxed);
-        let answer = gateway.clone().answer(request, peer.ip(), stop.is_cancelled());
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let idle_max = Duration::from_millis(gateway.snapshot.load().settings.idle_ms_max);
-    let stream = TokioIo::new(Patient::new(stream, idle_max));
-    let mut serving = std::pin::pin!(builder.serve_connection(stream, service));
-    let mut silence = std::pin::pin!(sleep(FIRST_HEAD_MAX));
-    let (mut stopping, mut listening) = (false, true);
-    loop {
-        tokio::select! {
-            ended = serving.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%peer, "a connection ended: {error}");
+}
+
+impl Lobby {
+    async fn accept(&self, entrance: Entrance) {
+        loop {
+            let accepting = async {
+                let place = self.room.reserve().await;
+                (entrance.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                accepted = accepting => accepted,
+            };
+            match accepted {
+                Ok(incomer) => {
+                    let Some(seat) = self.room.seat(place, self.counted(&incomer)) else {
+                        self.gateway.metrics.count_turned_away("per_address");
+                        continue;
+                    };
+                    let lobby = self.clone();
+                    self.connections.spawn(async move {
+                        lobby.connection(incomer).await;
+                        drop(seat);
+                    });
                 }
-                return;
-            }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                serving.as_mut().graceful_shutdown();
-            }
-            () = silence.as_mut(), if listening => {
-                if !spoke.load(Ordering::Relaxed) {
-                    return;
+                Err(error) => {
+                    tracing::warn!("a connection could not be accepted: {error}");
+                    sleep(ACCEPT_AGAIN).await;
                 }
-                listening = false;
             }
         }
+    }
+
+    /// The address whose connections are counted; those of trusted proxies are many people's.
+    fn counted(&self, incomer: &Incomer) -> Option<std::net::IpAddr> {
+        let address = incomer.peer().address()?;
+        let snapshot = self.gateway.snapshot.load();
+        (!trusts(&snapshot.settings.trusted_proxies, address)).then_some(address)
+    }
+
+    async fn connection(&self, incomer: Incomer) {
+        let peer = incomer.peer();
+        let patience = Duration::from_millis(self.gateway.snapshot.load().settings.idle_ms_max);
+        match incomer {
+            Incomer::Unix(stream) => self.speak(Patient::new(stream, patience), peer).await,
+            Incomer::Tcp(stream, _, tls) => {
+                // Small frames leave at once. A socket that cannot be told so still works.
+                let _ = stream.set_nodelay(true);
+                let stream = Patient::new(stream, patience);
+                let Some(tls) = tls else { return self.speak(stream, peer).await };
+                let shaken = tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    shaken = shake(tls.config(), stream) => shaken,
+                };
+                match shaken {
+                    Ok(stream) => self.speak(stream, peer).await,
+                    Err(reason) => {
+                        tracing::debug!(%peer, "no connection under TLS: {reason:?}");
+                        self.gateway.metrics.count_turned_away(reason.reason());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Speaks HTTP on a connection until it ends.
+    async fn speak<S>(&self, stream: S, peer: Source)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let work = Work::default();
+        let service = service_fn(|request| {
+            let held = work.begin();
+            let answer = self.gateway.clone().answer(request, peer, self.stop.is_cancelled());
+            async move { Ok::<_, Infallible>(answer.await.map(|body| Held { body, _held: held })) }
+        });
+        let mut serving =
+            std::pin::pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+        let mut idle = Idle::default();
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                ended = serving.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, "a connection ended: {error}");
+                    }
+                    return;
+                }
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                _ = looks.tick() => match idle.look(&work) {
+                    Verdict::Stay => {}
+                    Verdict::Ask => serving.as_mut().graceful_shutdown(),
+                    Verdict::Leave => return,
+                },
+            }
+        }
+    }
+}
+
+/// What a connection works on: requests since it began, and how many are not yet answered whole.
+#[derive(Default)]
+struct Work {
+    begun: AtomicUsize,
+    held: Arc<()>,
+}
+
+impl Work {
+    fn begin(&self) -> Arc<()> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.held.clone()
+    }
+}
+
+/// How long a connection has done nothing. Over HTTP/2 a client that only answers pings would
+/// otherwise keep its connection for ever.
+#[derive(Default)]
+struct Idle {
+    seen: usize,
+    /// Looks in a row at which nothing was done.
+    looks: u32,
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Verdict {
+    Stay,
+    /// Ask the client to end it.
+    Ask,
+    /// It was asked, or never said anything.
+    Leave,
+}
+
+impl Idle {
+    fn look(&mut self, work: &Work) -> Verdict {
+        const LOOKS_MAX: u32 = (NEXT_HEAD_MAX.as_secs() / LOOK_EVERY.as_secs()) as u32;
+        const _: () = assert!(FIRST_HEAD_MAX.as_secs() == LOOK_EVERY.as_secs());
+        let begun = work.begun.load(Ordering::Relaxed);
+        // One is the connection's own.
+        let is_busy = begun != self.seen || Arc::strong_count(&work.held) > 1;
+        self.seen = begun;
+        self.looks = if is_busy { 0 } else { self.looks + 1 };
+        match self.looks {
+            0 => Verdict::Stay,
+            _ if begun == 0 => Verdict::Leave,
+            looks if looks < LOOKS_MAX => Verdict::Stay,
+            LOOKS_MAX => Verdict::Ask,
+            _ => Verdict::Leave,
+        }
+    }
+}
+
+/// An answer's body, for as long as it is not whole at its client.
+struct Held {
+    body: AnswerBody,
+    _held: Arc<()>,
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = Truncated;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Truncated>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_does_nothing_ends() {
+        let (silent, mut idle) = (Work::default(), Idle::default());
+        assert_eq!(idle.look(&silent), Verdict::Leave, "no head within the first time");
+
+        let (work, mut idle) = (Work::default(), Idle::default());
+        let held = work.begin();
+        for _ in 0..20 {
+            assert_eq!(idle.look(&work), Verdict::Stay, "an answer is on its way");
+        }
+        drop(held);
+        let verdicts: Vec<_> = (0..6).map(|_| idle.look(&work)).collect();
+        assert!(verdicts[..4].iter().all(|verdict| *verdict == Verdict::Stay));
+        assert_eq!(verdicts[4..], [Verdict::Ask, Verdict::Leave]);
+        drop(work.begin());
+        assert_eq!(idle.look(&work), Verdict::Stay, "it did something again");
     }
 }

@@ -1,13 +1,13 @@
 //! Calls as they are read back.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 
 use chamberlain_core::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId};
 use chamberlain_core::ledger::account::AccountId;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Outcome, Route};
+use chamberlain_core::source::Source;
 use chamberlain_core::time::Timestamp;
 use chamberlain_core::usage::Tokens;
 use rusqlite::types::Value;
@@ -49,8 +49,8 @@ pub struct CallRow {
     pub max_tokens: u64,
     /// Whether the answer was a stream.
     pub stream: bool,
-    /// The client's address.
-    pub source: IpAddr,
+    /// Where the client was.
+    pub source: Source,
     /// Money set aside.
     pub reserved: Money,
     /// Its `call.intent` in the audit log.

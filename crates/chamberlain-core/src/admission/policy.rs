@@ -12,6 +12,7 @@ use super::refusal::Refusal;
 use crate::anthropic::request::{CallerFacts, Capability, Fallbacks, RequestFacts};
 use crate::ledger::bound::prompt_bound;
 use crate::ledger::price::{Lifecycle, Model, PriceBook};
+use crate::source::Source;
 use crate::time::Timestamp;
 
 #[cfg(test)]
@@ -103,7 +104,7 @@ pub fn decide(
     holder: Holder<'_>,
     question: &Question<'_>,
 ) -> Result<Vec<Warning>, Refusal> {
-    policy.check_source(question.caller)?;
+    policy.check_source(question.caller.source)?;
     policy.check_operation(question.operation)?;
     let warnings = policy.check_models(holder, question)?;
     policy.check_capabilities(holder, question)?;
@@ -122,7 +123,7 @@ pub fn decide_use(
     operation: Option<&str>,
     capability: Capability,
 ) -> Result<(), Refusal> {
-    policy.check_source(caller)?;
+    policy.check_source(caller.source)?;
     policy.check_operation(operation)?;
     policy.check_capability(holder, capability)
 }
@@ -145,12 +146,16 @@ pub fn operation_in_force<'a>(
 }
 
 impl Policy {
-    fn check_source(&self, caller: &CallerFacts) -> Result<(), Refusal> {
-        // A dual-stack socket shows an IPv4 client as ::ffff:a.b.c.d.
-        let address = caller.source.to_canonical();
-        let allowed = self.networks_allow.is_empty()
-            || self.networks_allow.iter().any(|network| network.contains(&address));
-        if allowed { Ok(()) } else { Err(Refusal::Source { address }) }
+    /// Whether calls may come from there.
+    ///
+    /// # Errors
+    /// [`Refusal::Source`].
+    pub fn check_source(&self, source: Source) -> Result<(), Refusal> {
+        // What comes through the Unix socket is in no network: where networks are listed, it is
+        // refused.
+        let listed = |address| self.networks_allow.iter().any(|network| network.contains(&address));
+        let allowed = self.networks_allow.is_empty() || source.address().is_some_and(listed);
+        if allowed { Ok(()) } else { Err(Refusal::Source { source }) }
     }
 
     fn check_operation(&self, operation: Option<&str>) -> Result<(), Refusal> {

@@ -3,8 +3,6 @@
 //! A refusal is not an error of ours: it names the rule, the numbers and the next step. Clients
 //! get it in Anthropic's shape, so their SDKs raise the class they know.
 
-use std::net::IpAddr;
-
 use serde::Serialize;
 
 use super::key::KeyState;
@@ -14,6 +12,7 @@ use crate::ledger::bound::NoBound;
 use crate::ledger::price::Unpriced;
 use crate::money::Money;
 use crate::resource::ResourceKind;
+use crate::source::Source;
 use crate::time::Timestamp;
 
 mod answer;
@@ -121,10 +120,10 @@ pub enum Refusal {
         /// The limit in bytes.
         limit_bytes: usize,
     },
-    /// The source address is not allowed.
+    /// The source is not allowed.
     Source {
-        /// The address.
-        address: IpAddr,
+        /// Where the client is.
+        source: Source,
     },
     /// The model is not allowed.
     Model {

@@ -6,11 +6,10 @@ mod reading;
 mod shape;
 mod tool;
 
-use std::net::IpAddr;
-
 use self::place::Place;
 use self::reading::Reading;
 use super::json::{self, JsonError};
+use crate::source::Source;
 use crate::usage::Speed;
 
 /// One capability a request uses, read from its body. Policies allow or deny each by name.
@@ -211,8 +210,8 @@ pub struct RequestFacts {
 /// Facts from outside the body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallerFacts {
-    /// The client's address: the peer's, or a believed forwarded one.
-    pub source: IpAddr,
+    /// Where the client is: the peer's address, or a believed forwarded one.
+    pub source: Source,
     /// `x-chamberlain-operation`.
     pub operation: Option<String>,
     /// `anthropic-beta` flags.

@@ -52,7 +52,7 @@ fn ask(keys: Vec<Arc<VirtualKey>>, headers: &[(&str, &str)]) -> (Result<Call, St
         request = request.header(*name, *value);
     }
     let id = CallId::mint(NOW, [1; 10]);
-    let peer = IpAddr::from([192, 0, 2, 1]);
+    let peer = "192.0.2.1".parse().unwrap();
     let mut witness = Witness::new(id, NOW, peer);
     let head = request.body(()).unwrap().into_parts().0;
     let arrival = Arrival { id, at: NOW, snapshot: snapshot(keys), head, peer };
@@ -155,8 +155,11 @@ fn only_trusted_proxies_are_believed() {
         for line in lines {
             headers.append(FORWARDED_FOR, HeaderValue::from_static(line));
         }
-        source(peer.parse().unwrap(), &headers, trusted).to_string()
+        let settings =
+            GatewaySettings { trusted_proxies: trusted.to_vec(), ..GatewaySettings::default() };
+        source(peer.parse().unwrap(), &headers, &settings).to_string()
     };
+    assert_eq!(from("local", &["1.1.1.1"], &proxies), "local", "the socket is no proxy");
     assert_eq!(from("192.0.2.1", &["1.1.1.1"], &proxies), "192.0.2.1", "not a proxy");
     assert_eq!(from("10.0.0.1", &["1.1.1.1"], &[]), "10.0.0.1", "no proxy is trusted");
     assert_eq!(from("10.0.0.1", &[], &proxies), "10.0.0.1");

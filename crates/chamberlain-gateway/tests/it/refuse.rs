@@ -1,11 +1,10 @@
 //! What is refused: before anything is sent, in Anthropic's shape, saying what to do.
 
-use std::net::IpAddr;
-
 use chamberlain_core::admission::key::KeyState;
 use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::record::Severity;
 use chamberlain_core::snapshot::Pause;
+use chamberlain_core::source::Source;
 use chamberlain_core::time::Timestamp;
 use http::HeaderValue;
 
@@ -268,7 +267,7 @@ async fn policy_and_networks_decide_before_anything_leaves() {
         request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static(from));
         assert_eq!(world.ask(request).await.status.as_u16(), status, "{from} {path}");
     }
-    let source: IpAddr = "10.0.1.7".parse().unwrap();
+    let source: Source = "10.0.1.7".parse().unwrap();
     assert!(world.journal.intents().iter().all(|intent| intent.source == source));
 }
 

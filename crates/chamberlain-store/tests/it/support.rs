@@ -125,7 +125,7 @@ pub(crate) fn intent_at(key: &str, reserved: Money, at: Timestamp) -> Intent {
         model: "claude-sonnet-5".into(),
         max_tokens: 1024,
         stream: true,
-        source: [10, 0, 0, 1].into(),
+        source: "10.0.0.1".parse().unwrap(),
         reserved,
         accounts: accounts(key, at),
     }

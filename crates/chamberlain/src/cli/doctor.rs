@@ -232,15 +232,23 @@ fn core_dumps(pid: u32) -> Check {
 /// The configuration warns about it too; here it is also said when it is well.
 fn exposure(config: &Config) -> Check {
     use std::net::ToSocketAddrs;
-    let open: Vec<&str> = [config.listen.as_str(), config.console.as_str()]
+    let listen = config.tls.is_none().then_some(config.listen.as_str());
+    let open: Vec<&str> = listen
         .into_iter()
+        .chain([config.console.as_str()])
         .filter(|address| {
             let found = address.to_socket_addrs();
             found.is_ok_and(|mut found| found.any(|address| !address.ip().is_loopback()))
         })
         .collect();
     if open.is_empty() {
-        return check("exposure", CheckState::Ok, "only this machine can reach it", None);
+        return {
+            let message = match config.tls {
+                Some(_) => "what the network reaches is under TLS",
+                None => "only this machine can reach it",
+            };
+            check("exposure", CheckState::Ok, message, None)
+        };
     }
     check(
         "exposure",

@@ -56,7 +56,7 @@ impl Mock {
 
     async fn serve(self, context: &Context) -> Result<(), Failure> {
         let listener: TcpListener = listen::bind(&self.listen, "mock").await?;
-        let url = listen::url(&listener)?;
+        let url = listen::url(&listener, "http")?;
         let mut signals = signals::Signals::catch()
             .map_err(|error| Failure::failed(format!("signals cannot be caught: {error}")))?;
         match context.out.json {

@@ -66,8 +66,8 @@ fn is_or_are(names: &[String]) -> String {
 }
 
 fn exposure(config: &Config, typed: &Typed, mistakes: &mut Vec<Mistake>) {
-    for (path, address) in [("server.listen", &config.listen), ("server.console", &config.console)]
-    {
+    let plain = config.tls.is_none().then_some(("server.listen", &config.listen));
+    for (path, address) in plain.into_iter().chain([("server.console", &config.console)]) {
         let open = address
             .to_socket_addrs()
             .is_ok_and(|mut found| found.any(|address| !address.ip().is_loopback()));
@@ -75,7 +75,13 @@ fn exposure(config: &Config, typed: &Typed, mistakes: &mut Vec<Mistake>) {
             mistakes.push(Mistake::warning(
                 typed.place(path),
                 format!("`{path}` = {address} can be reached from the network, without TLS"),
-                "put a TLS proxy in front of it, or listen on 127.0.0.1",
+                match path {
+                    "server.listen" => {
+                        "name `server.tls.cert` and `server.tls.key`, put a TLS proxy in front of \
+                         it, or listen on 127.0.0.1"
+                    }
+                    _ => "put a TLS proxy in front of it, or listen on 127.0.0.1",
+                },
             ));
         }
     }

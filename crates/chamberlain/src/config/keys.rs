@@ -79,6 +79,9 @@ pub(crate) const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug"
 /// The forms of logs.
 pub(crate) const LOG_FORMATS: &[&str] = &["auto", "pretty", "json"];
 
+/// Whether clients must show a certificate.
+pub(crate) const CLIENT_CERTIFICATES: &[&str] = &["required", "optional"];
+
 /// All keys, in the order of the file.
 pub(crate) static KEYS: &[Key] = &[
     at_start(key(
@@ -131,8 +134,8 @@ pub(crate) static KEYS: &[Key] = &[
         Kind::Address,
         "\"127.0.0.1:8787\"",
         "\"127.0.0.1:9787\"",
-        "Where clients call. Anything but loopback needs TLS in front of it: virtual keys travel \
-         in headers.",
+        "Where clients call. Anything but loopback needs TLS, here or in front: virtual keys \
+         travel in headers.",
     )),
     at_start(key(
         "server.console",
@@ -140,6 +143,68 @@ pub(crate) static KEYS: &[Key] = &[
         "\"127.0.0.1:8788\"",
         "\"127.0.0.1:9788\"",
         "Where health checks and the console are served. Never the same as `listen`.",
+    )),
+    at_start(key(
+        "server.tls.cert",
+        Kind::OptionalFile,
+        "\"off\"",
+        "\"/etc/chamberlain/tls/chain.pem\"",
+        "The certificate that `listen` is served with, in PEM: the server's own first, then those \
+         between it and the root. With \"off\" calls come in without TLS. A new file at the same \
+         place is taken over by itself.",
+    )),
+    at_start(key(
+        "server.tls.key",
+        Kind::OptionalFile,
+        "\"off\"",
+        "\"/etc/chamberlain/tls/key.pem\"",
+        "The private key of that certificate, in PEM, not encrypted, mode 0600.",
+    )),
+    at_start(key(
+        "server.tls.client_ca",
+        Kind::OptionalFile,
+        "\"off\"",
+        "\"/etc/chamberlain/tls/clients.pem\"",
+        "Certificates that vouch for clients, in PEM. A client must then show a certificate that \
+         one of them signed, besides its virtual key.",
+    )),
+    at_start(key(
+        "server.tls.client_certificate",
+        Kind::OneOf(CLIENT_CERTIFICATES),
+        "\"required\"",
+        "\"optional\"",
+        "Whether `client_ca` turns clients without a certificate away. \"optional\" is for the \
+         days in which they get theirs: one that is shown must be good, none is let pass.",
+    )),
+    at_start(key(
+        "server.unix_socket",
+        Kind::OptionalFile,
+        "\"off\"",
+        "\"/run/chamberlain/gateway.sock\"",
+        "A Unix socket on which calls are taken too, mode 0660, without TLS. Its callers have no \
+         address: where `networks_allow` lists networks they are refused.",
+    )),
+    key(
+        "server.unix_socket_is_proxy",
+        Kind::Flag,
+        "false",
+        "true",
+        "Whether what calls through the Unix socket is a trusted proxy, whose x-forwarded-for is \
+         believed.",
+    ),
+    at_start(key(
+        "server.connections_max",
+        Kind::Count(1, 1_000_000),
+        "16384",
+        "1024",
+        "Connections of clients at once; more wait until one ends.",
+    )),
+    at_start(key(
+        "server.connections_per_address_max",
+        Kind::Count(1, 1_000_000),
+        "4096",
+        "256",
+        "Connections at once from one address that is no trusted proxy; more are closed.",
     )),
     at_start(key(
         "server.stop_grace",

@@ -17,6 +17,7 @@ use chamberlain_core::snapshot::{
     BreakerSettings, Budgets, GatewaySettings, Limits, RetrySettings,
 };
 use chamberlain_core::time::Timestamp;
+use chamberlain_gateway::ConnectionLimits;
 
 use super::keys;
 use super::mistake::{Mistake, Place};
@@ -37,6 +38,12 @@ pub(crate) struct Config {
     pub(crate) listen: String,
     /// Where the console is, `HOST:PORT`.
     pub(crate) console: String,
+    /// What `listen` is served with; `None` serves without TLS.
+    pub(crate) tls: Option<TlsFiles>,
+    /// Where calls are taken beside TCP.
+    pub(crate) unix_socket: Option<PathBuf>,
+    /// How many connections there may be.
+    pub(crate) connections: ConnectionLimits,
     /// How long calls may go on after a first signal.
     pub(crate) stop_grace_ms: u64,
     /// Where calls go.
@@ -47,6 +54,19 @@ pub(crate) struct Config {
     pub(crate) allow_plain_http: bool,
     /// What the control plane and the gateway need.
     pub(crate) settings: Settings,
+}
+
+/// The files that TLS is served with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct TlsFiles {
+    /// The certificate and those between it and the root.
+    pub(crate) cert: PathBuf,
+    /// Its private key.
+    pub(crate) key: PathBuf,
+    /// Who vouches for clients.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Whether clients must show a certificate, where there is somebody to vouch for them.
+    pub(crate) client_is_required: bool,
 }
 
 impl Config {
@@ -60,6 +80,13 @@ impl Config {
             ("thresholds_percent", thresholds),
             ("server.listen", self.listen != new.listen),
             ("server.console", self.console != new.console),
+            ("server.tls", self.tls != new.tls),
+            ("server.unix_socket", self.unix_socket != new.unix_socket),
+            ("server.connections_max", self.connections.all != new.connections.all),
+            (
+                "server.connections_per_address_max",
+                self.connections.per_address != new.connections.per_address,
+            ),
             ("server.stop_grace", self.stop_grace_ms != new.stop_grace_ms),
             ("upstream.url", self.upstream_url != new.upstream_url),
         ]
@@ -98,6 +125,12 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
         log_format: read.text("log_format"),
         listen: read.text("server.listen"),
         console: read.text("server.console"),
+        tls: read.tls(&mut mistakes),
+        unix_socket: read.path("server.unix_socket"),
+        connections: ConnectionLimits {
+            all: read.size("server.connections_max"),
+            per_address: read.size("server.connections_per_address_max"),
+        },
         stop_grace_ms: read.number("server.stop_grace"),
         upstream_url: read.text("upstream.url"),
         upstream_is_written: typed.place("upstream.url").is_some(),
@@ -161,6 +194,30 @@ impl Reader<'_> {
             Value::Text(text) => Some(PathBuf::from(text)),
             _ => None,
         }
+    }
+
+    /// Certificate and key belong together, and so do those who vouch for clients.
+    fn tls(&self, mistakes: &mut Vec<Mistake>) -> Option<TlsFiles> {
+        let (cert, key) = (self.path("server.tls.cert"), self.path("server.tls.key"));
+        let client_ca = self.path("server.tls.client_ca");
+        let mut lone = |written: &str, missing: &str| {
+            mistakes.push(Mistake::error(
+                self.typed.place(written),
+                format!("`{written}` is set and `{missing}` is not"),
+                format!("name both files, or leave `{written}` out"),
+            ));
+        };
+        match (cert, key) {
+            (Some(cert), Some(key)) => {
+                let client_is_required = self.text("server.tls.client_certificate") == "required";
+                return Some(TlsFiles { cert, key, client_ca, client_is_required });
+            }
+            (Some(_), None) => lone("server.tls.cert", "server.tls.key"),
+            (None, Some(_)) => lone("server.tls.key", "server.tls.cert"),
+            (None, None) if client_ca.is_some() => lone("server.tls.client_ca", "server.tls.cert"),
+            (None, None) => {}
+        }
+        None
     }
 
     fn flag(&self, path: &str) -> bool {
@@ -256,6 +313,7 @@ impl Reader<'_> {
     fn gateway(&self) -> GatewaySettings {
         GatewaySettings {
             trusted_proxies: self.networks("server.trusted_proxies"),
+            unix_socket_is_proxy: self.flag("server.unix_socket_is_proxy"),
             request_body_bytes_max: self.size("server.request_body_max"),
             upload_body_bytes_max: self.size("server.upload_body_max"),
             json_depth_max: self.size("server.json_depth_max"),

@@ -32,7 +32,7 @@ fn nothing_configured_is_the_house() {
 fn all_mistakes_are_told_at_once_with_line_and_fix() {
     let told = mistakes(
         "version = 1\nlogg = \"info\"\n\n[server]\nlistn = \"127.0.0.1:1\"\nstop_grace = 30\n\
-         tls = true\n\n[environments.production]\nbudgets.daily = 25.5\n\
+         workers = true\n\n[environments.production]\nbudgets.daily = 25.5\n\
          policy.networks_allow = [\"10.0.1.7/24\"]\npolicy.capabilities_deny = [\"image\"]\n\
          max_tokens = 3\n\n[retry]\ninitial_delay = \"20s\"\n",
     );
@@ -93,6 +93,17 @@ fn every_key_has_a_variable_that_means_something() {
         let text =
             if key.path == "environments.*.pause_on_exceed" { "false".to_owned() } else { text };
         let variables = vec![(keys::variable_of(&path), text)];
+        // Those of TLS mean something only beside a certificate and its key.
+        let both = ["cert", "key"].map(|leaf| {
+            (format!("CHAMBERLAIN_SERVER__TLS__{}", leaf.to_uppercase()), "/t".to_owned())
+        });
+        let (house, variables) = match path.starts_with("server.tls.") {
+            true => {
+                let base = Sources { variables: both.to_vec(), ..Sources::default() };
+                (&load(&base, now()).unwrap(), both.into_iter().chain(variables).collect())
+            }
+            false => (&house, variables),
+        };
         let sources = Sources { variables, ..Sources::default() };
         let loaded = load(&sources, now()).unwrap_or_else(|m| panic!("{path}: {m}"));
         let (was, is) = (format!("{:?}", house.config), format!("{:?}", loaded.config));

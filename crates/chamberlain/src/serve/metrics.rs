@@ -86,6 +86,9 @@ impl Metrics {
         };
         gauge("calls_in_flight", "Calls that were admitted and not settled", live.in_flight as u64);
         gauge("calls_waiting", "Calls that wait for a limit or for money", live.waiting as u64);
+        gauge("connections", "Connections of clients", live.connections as u64);
+        let held = live.body_bytes as u64;
+        gauge("request_body_bytes", "Bytes of request bodies in memory", held);
         let queued = self.store.health().queued as u64;
         gauge("store_queue", "What waits to be written", queued);
         // Without an answer it is left out: an old or made-up number would hide what is wrong.

@@ -13,24 +13,27 @@ use chamberlain_core::audit::record::Principal;
 use chamberlain_core::record::Notice;
 use chamberlain_core::secret::Secret;
 use chamberlain_core::time::{Clock, Entropy};
-use chamberlain_gateway::{Gateway, GatewayParts, Upstream};
+use chamberlain_gateway::{Gateway, GatewayParts, Listening, Tls, Upstream};
 use chamberlain_mock::{Journaling, Mock, MockConfig, RunningMock};
 use chamberlain_store::Store;
 use chamberlain_vault::keyring::Keyring;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::console::{self, Readiness};
 use super::first::{self, Ready};
 use super::journal::{FirstCall, StoreJournal};
+use super::listen::CallSocket;
 use super::live::LiveGateway;
 use super::metrics::Metrics;
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
-use super::{clock_jump, hardening, listen, logs, name_of, upstream};
+use super::{clock_jump, hardening, listen, logs, name_of, tls, upstream};
 use crate::cli::context::{Context, Flags};
 use crate::config::Loaded;
+use crate::config::settings::Config;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::world::{SystemClock, SystemEntropy};
@@ -64,11 +67,42 @@ struct Server<'a> {
     gateway: Gateway,
     upstream: Upstream,
     mock: RunningMock,
-    listener: TcpListener,
+    entrances: Entrances,
     console: TcpListener,
     driver: Arc<Driver>,
     stop: CancellationToken,
     signals: Signals,
+}
+
+/// Where calls come in, and what is watched of it.
+struct Entrances {
+    tcp: TcpListener,
+    tls: Option<Arc<Tls>>,
+    /// What its files were when they were read.
+    tls_stamp: tls::Stamp,
+    /// Told to look at the files of TLS again.
+    tls_kick: Arc<Notify>,
+    unix: Option<(CallSocket, UnixListener)>,
+}
+
+impl Entrances {
+    async fn open(config: &Config) -> Result<Entrances, Failure> {
+        // Before they are read: what changes while they are read is seen as a change.
+        let tls_stamp = config.tls.as_ref().map(tls::stamp).unwrap_or_default();
+        let tls = config.tls.as_ref().map(tls::open).transpose()?;
+        let unix = config.unix_socket.as_deref().map(CallSocket::bind).transpose()?;
+        Ok(Entrances {
+            tcp: listen::bind(&config.listen, "server.listen").await?,
+            tls: tls.map(Arc::new),
+            tls_stamp,
+            tls_kick: Arc::default(),
+            unix,
+        })
+    }
+
+    fn url(&self) -> Result<String, Failure> {
+        listen::url(&self.tcp, if self.tls.is_some() { "https" } else { "http" })
+    }
 }
 
 impl<'a> Server<'a> {
@@ -82,7 +116,7 @@ impl<'a> Server<'a> {
         let config = &loaded.config;
         let signals = Signals::catch()
             .map_err(|error| Failure::failed(format!("signals cannot be caught: {error}")))?;
-        let listener = listen::bind(&config.listen, "server.listen").await?;
+        let entrances = Entrances::open(config).await?;
         let console = listen::bind(&config.console, "server.console").await?;
         let data = DataDir::prepare(&context.data_of(loaded)?)?;
         let (clock, entropy) = world();
@@ -121,7 +155,7 @@ impl<'a> Server<'a> {
         })
         .map_err(|fault| Failure::usage(fault.to_string()))?;
         let stop = CancellationToken::new();
-        commander.attach_reload(reload(context, loaded, flags));
+        commander.attach_reload(reload(context, loaded, flags, entrances.tls_kick.clone()));
         Ok(Server {
             context,
             loaded,
@@ -131,7 +165,7 @@ impl<'a> Server<'a> {
             gateway,
             upstream,
             mock,
-            listener,
+            entrances,
             console,
             driver,
             stop,
@@ -141,8 +175,8 @@ impl<'a> Server<'a> {
 
     /// Serves until a signal, drains, and closes the books.
     async fn serve(mut self) -> Result<(), Failure> {
-        let gateway_url = listen::url(&self.listener)?;
-        let console_url = listen::url(&self.console)?;
+        let gateway_url = self.entrances.url()?;
+        let console_url = listen::url(&self.console, "http")?;
         let upstream = self.upstream.base.to_string();
         let upstream = upstream.trim_end_matches('/');
         self.commander.attach_live(Arc::new(LiveGateway {
@@ -164,10 +198,23 @@ impl<'a> Server<'a> {
         let drained = CancellationToken::new();
         let beside = TaskTracker::new();
         let closing = CancellationToken::new();
-        let (gateway, listener, stop) = (self.gateway.clone(), self.listener, self.stop.clone());
+        let Entrances { tcp, tls, tls_stamp, tls_kick, unix } = self.entrances;
+        if let (Some(tls), Some(files)) = (&tls, &self.loaded.config.tls) {
+            let watcher = tls::Watcher {
+                tls: tls.clone(),
+                files: files.clone(),
+                store: self.store.clone(),
+                clock: Arc::new(SystemClock),
+                kick: tls_kick,
+            };
+            beside.spawn(watcher.watch(tls_stamp, closing.clone()));
+        }
+        let (_call_socket, unix) = unix.unzip();
+        let listening = Listening { tcp, tls, unix, limits: self.loaded.config.connections };
+        let (gateway, stop) = (self.gateway.clone(), self.stop.clone());
         let all_settled = drained.clone();
         beside.spawn(async move {
-            gateway.serve(listener, stop).await;
+            gateway.serve(listening, stop).await;
             all_settled.cancel();
         });
         let readiness = readiness(&self.store, &self.stop);
@@ -261,6 +308,7 @@ fn reload(
     context: &Context,
     started: &Loaded,
     flags: Flags,
+    tls_kick: Arc<Notify>,
 ) -> chamberlain_control::commander::Reload {
     let (context, started) = (context.clone(), started.config.clone());
     Box::new(move || {
@@ -270,6 +318,7 @@ fn reload(
         for setting in started.waiting_for_restart(&loaded.config) {
             tracing::warn!(setting, "a changed setting waits for a restart");
         }
+        tls_kick.notify_one();
         Ok(loaded.config.settings)
     })
 }

@@ -1,7 +1,5 @@
 //! What only looks.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use chamberlain_core::id::CallId;
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::money::Money;
@@ -53,7 +51,7 @@ impl World {
             model: "claude-sonnet-4-5".to_owned(),
             max_tokens: 100,
             stream: false,
-            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            source: "127.0.0.1".parse().unwrap(),
             reserved,
             accounts: accounts.clone(),
         };

@@ -199,11 +199,14 @@ fn source_networks_hold_at_their_edges() {
         ("::ffff:10.0.2.9", false),
         ("2001:db8:ffff::1", true),
         ("2001:db9::1", false),
+        ("local", false),
     ];
     for (source, passes) in table {
         let answer = Call { source, ..Call::default() }.ask(&policy);
         assert_eq!(answer.is_ok(), passes, "{source}: {answer:?}");
     }
+    let local = Call { source: "local", ..Call::default() };
+    assert!(local.ask(&Policy::default()).is_ok(), "nothing is listed, so everything may come");
 }
 
 #[test]
@@ -313,7 +316,8 @@ proptest! {
 
 #[test]
 fn a_use_without_a_model_is_judged_by_source_operation_and_capability() {
-    let caller = CallerFacts { source: [10, 0, 0, 1].into(), operation: None, betas: Vec::new() };
+    let caller =
+        CallerFacts { source: "10.0.0.1".parse().unwrap(), operation: None, betas: Vec::new() };
     let ask = |policy: &Policy, operation| {
         decide_use(policy, ENVIRONMENT, &caller, operation, Capability::Files)
     };

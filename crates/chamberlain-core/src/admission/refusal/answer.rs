@@ -16,6 +16,7 @@ use crate::anthropic::error::ErrorType;
 use crate::anthropic::request::Capability;
 use crate::ledger::account::{AccountId, Scope};
 use crate::money::Money;
+use crate::source::Source;
 use crate::time::Timestamp;
 
 /// The longest `retry-after` ever sent, in seconds: the minute of a rate limit, and what its
@@ -166,10 +167,14 @@ impl Refusal {
             )),
             Refusal::QueueFull => busy("too many calls wait already"),
             Refusal::Draining => busy("it is shutting down"),
-            Refusal::Source { address } => format!(
+            Refusal::Source { source: Source::Address(address) } => format!(
                 "API call rejected: source IP {address} is not in an allowed network. Call from \
                  one, or ask your operator to add yours."
             ),
+            Refusal::Source { source: Source::Local } => "API call rejected: it came through the \
+                Unix socket, which is in no network, and only allowed networks may call. Call \
+                over TCP from one of them, or ask your operator for a key without networks."
+                .to_owned(),
             Refusal::Model { model, rule } => format!(
                 "The model {} is not allowed by {rule}. Choose an allowed model, or ask your \
                  operator.",

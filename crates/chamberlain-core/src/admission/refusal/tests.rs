@@ -64,7 +64,7 @@ fn all() -> Vec<Refusal> {
             message: "content-encoding lzma is not understood; send gzip or nothing.".to_owned(),
         },
         Refusal::BodiesInFlight { limit_bytes: 1_024 },
-        Refusal::Source { address: [10, 0, 2, 0].into() },
+        Refusal::Source { source: "10.0.2.0".parse().unwrap() },
         Refusal::Model {
             model: "claude-opus-5".to_owned(),
             rule: "environment production (models_allow)".to_owned(),
