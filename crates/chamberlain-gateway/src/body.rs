@@ -108,7 +108,7 @@ pub(crate) async fn read(
 }
 
 /// The next piece of a body; `None` at its end.
-async fn next(body: &mut Incoming, deadline: Instant) -> Result<Option<Bytes>, Fault> {
+pub(crate) async fn next(body: &mut Incoming, deadline: Instant) -> Result<Option<Bytes>, Fault> {
     loop {
         let until = deadline.min(Instant::now() + SILENCE_MAX);
         match timeout_at(until, body.frame()).await {

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use crate::bound::bounded;
 use crate::decide::Decided;
+use crate::files::is_about_files;
 use crate::forward::Recorded;
 use crate::gateway::Inner;
 use crate::identify::{Arrival, identify};
@@ -70,6 +71,9 @@ impl Inner {
         let route = route?;
         let inspected = self.inspect(identified, route, body, witness).await?;
         let decided = self.decide(inspected)?;
+        if is_about_files(route) {
+            return self.call_files(decided, body, witness).await;
+        }
         self.breaker_is_not_open(&decided)?;
         let bounded = bounded(decided)?;
         let admitted = self.admit(bounded).await?;
@@ -79,7 +83,7 @@ impl Inner {
     }
 
     /// Refuses early what the breaker would not let pass anyway, before anything is taken.
-    fn breaker_is_not_open(&self, decided: &Decided) -> Result<(), Refusal> {
+    pub(crate) fn breaker_is_not_open(&self, decided: &Decided) -> Result<(), Refusal> {
         let settings = decided.call.snapshot.settings.breaker;
         let now = self.now();
         match self.standings.closed_for_ms(&decided.destination, settings, now) {
@@ -89,7 +93,7 @@ impl Inner {
     }
 
     /// Waits until the call's intent is on record.
-    async fn record(&self, admitted: Admitted) -> Result<Recorded, Refusal> {
+    pub(crate) async fn record(&self, admitted: Admitted) -> Result<Recorded, Refusal> {
         let Admitted { decided, pending, own_limit } = admitted;
         let permit = pending.recorded().await?;
         Ok(Recorded { decided, permit, own_limit })

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use chamberlain_core::snapshot::Snapshot;
 use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
@@ -23,6 +24,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+use crate::files::{BrokenOff, Form};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -47,8 +50,55 @@ pub(crate) struct Connections {
 }
 
 struct Pool {
-    client: Client<TimedConnector, Full<Bytes>>,
+    client: Client<TimedConnector, Sending>,
     busy: Arc<AtomicUsize>,
+}
+
+/// What is sent: a body that was read whole, or a form that passes through.
+pub(crate) enum Sending {
+    Whole(Full<Bytes>),
+    Form(Form),
+}
+
+impl From<Full<Bytes>> for Sending {
+    fn from(body: Full<Bytes>) -> Sending {
+        Sending::Whole(body)
+    }
+}
+
+impl From<Form> for Sending {
+    fn from(form: Form) -> Sending {
+        Sending::Form(form)
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Sending::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Sending::Form(form) => Pin::new(form).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Sending::Whole(body) => body.is_end_stream(),
+            Sending::Form(form) => form.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Sending::Whole(body) => body.size_hint(),
+            Sending::Form(form) => form.size_hint(),
+        }
+    }
 }
 
 /// A request's place in a pool; free again when the answer has been read.
@@ -75,7 +125,7 @@ impl Connections {
     /// Sends a request. The place lasts until its holder has read the answer.
     pub(crate) fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Request<impl Into<Sending>>,
     ) -> (impl Future<Output = Result<Response<Incoming>, SendFault>> + Send + 'static, Place) {
         let pool = self
             .pools
@@ -85,7 +135,7 @@ impl Connections {
             .expect("POOL_COUNT is not zero");
         pool.busy.fetch_add(1, Ordering::Relaxed);
         let place = Place { busy: pool.busy.clone() };
-        let answer = pool.client.request(request);
+        let answer = pool.client.request(request.map(Into::into));
         (async move { answer.await.map_err(|error| send_fault(&error)) }, place)
     }
 }
@@ -100,7 +150,7 @@ fn send_fault(error: &hyper_util::client::legacy::Error) -> SendFault {
     if error.is_connect() { SendFault::NotConnected(reason) } else { SendFault::Lost(reason) }
 }
 
-fn client(connector: TimedConnector) -> Client<TimedConnector, Full<Bytes>> {
+fn client(connector: TimedConnector) -> Client<TimedConnector, Sending> {
     // A request that a dead pooled connection hands back unsent goes out on another one; that
     // is the only sending again that happens below the retry rules, and it repeats nothing.
     Client::builder(TokioExecutor::new())

@@ -12,13 +12,14 @@ use chamberlain_core::time::Timestamp;
 use http::HeaderValue;
 use http::request::Parts;
 
+use crate::files::is_about_files;
 use crate::gateway::Inner;
 use crate::headers;
 use crate::identify::Call;
 use crate::inspect::{Content, Inspected};
 use crate::record::Subject;
 use crate::refuse::{Fault, Stop};
-use chamberlain_core::anthropic::request::{CallerFacts, RequestFacts};
+use chamberlain_core::anthropic::request::{CallerFacts, Capability, RequestFacts};
 
 /// Where a call goes, by its credential.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -61,6 +62,10 @@ impl Inner {
         let operation = operation(&call, &caller)?;
         let warnings = match &request {
             Some(request) => policies(&call, request, &caller, operation.as_deref())?,
+            None if is_about_files(route) => {
+                uses(&call, &caller, operation.as_deref(), Capability::Files)?;
+                Vec::new()
+            }
             None => {
                 sources(&call)?;
                 Vec::new()
@@ -161,6 +166,19 @@ fn policies(
         }
     }
     Ok(warnings)
+}
+
+/// Asks the environment's policy and the key's about a request that names no model.
+fn uses(
+    call: &Call,
+    caller: &CallerFacts,
+    operation: Option<&str>,
+    capability: Capability,
+) -> Result<(), Refusal> {
+    let environment = Holder::Environment(call.environment.name.as_str());
+    policy::decide_use(&call.environment.policy, environment, caller, operation, capability)?;
+    let key = Holder::VirtualKey(call.key.id.as_str());
+    policy::decide_use(&call.key.policy, key, caller, operation, capability)
 }
 
 /// Requests without a body have no model or capability to ask about; where they come from counts

@@ -26,6 +26,7 @@ use crate::decide::{Decided, Destination};
 use crate::ending::{End, Gone, Seen};
 use crate::gateway::Inner;
 use crate::headers::{self, CALL, REQUEST_ID, RETRY_AFTER_MS, SHOULD_RETRY, WARNING, call_value};
+use crate::identify::Call;
 use crate::permit::Permit;
 use crate::recall::{Entry, Recall};
 use crate::refuse::{Fault, Stop};
@@ -44,7 +45,7 @@ pub(crate) struct Recorded {
     pub(crate) own_limit: HeaderMap,
 }
 
-type Told = Result<Response<AnswerBody>, Stop>;
+pub(crate) type Told = Result<Response<AnswerBody>, Stop>;
 
 impl Inner {
     /// Sends the call and waits for the head of its answer.
@@ -83,37 +84,41 @@ enum Attempt {
 }
 
 /// Whoever waits for the answer.
-struct Client {
+pub(crate) struct Client {
     /// `None` once it was told.
     told: Option<oneshot::Sender<Told>>,
-    gone: Option<Departure>,
+    pub(crate) gone: Option<Departure>,
 }
 
 /// When and why nobody wanted the answer any more.
 #[derive(Clone, Copy)]
-struct Departure {
+pub(crate) struct Departure {
     at: Instant,
-    why: Gone,
+    pub(crate) why: Gone,
     /// The status given.
     status: u16,
 }
 
 impl Departure {
-    fn end(self, seen: Seen) -> End {
+    pub(crate) fn end(self, seen: Seen) -> End {
         End { gone: Some(self.why), ..End::new(seen, self.status) }
     }
 }
 
 impl Client {
+    pub(crate) fn new(told: oneshot::Sender<Told>) -> Client {
+        Client { told: Some(told), gone: None }
+    }
+
     /// Tells it how its call ended; one that is gone, or was told, is told nothing.
-    fn tell(mut self, told: Told) {
+    pub(crate) fn tell(mut self, told: Told) {
         if let Some(client) = self.told.take() {
             let _ = client.send(told);
         }
     }
 
     /// Waits until the client has left, or its call is recalled; then it is told so at once.
-    async fn gone(&mut self, recall: &Recall) -> Departure {
+    pub(crate) async fn gone(&mut self, recall: &Recall) -> Departure {
         let left = async {
             match &mut self.told {
                 Some(client) => client.closed().await,
@@ -166,12 +171,14 @@ impl Dispatch {
     async fn run(mut self, client: oneshot::Sender<Told>) {
         let now = self.gateway.now();
         self.gateway.standings.count_call(&self.destination, self.breaker(), now);
-        let mut client = Client { told: Some(client), gone: None };
+        let mut client = Client::new(client);
         let mut retry = 0;
         // What is known when no further attempt is made.
         let mut seen = Seen::NotSent;
         let attempt = loop {
-            if let Err(stop) = self.pass() {
+            if let Err(stop) =
+                self.gateway.still_passes(&self.permit.tale().call, &self.destination)
+            {
                 self.permit.settle(End::new(seen, stop.answer().status));
                 return client.tell(Err(stop));
             }
@@ -202,21 +209,6 @@ impl Dispatch {
 
     fn breaker(&self) -> BreakerSettings {
         self.settings().breaker
-    }
-
-    /// Asks whether the call is still wanted, by us and by the breaker: a key that was stopped
-    /// while the call waited for its record or for a retry sends nothing more, and a credential
-    /// that was removed is not sent.
-    fn pass(&self) -> Result<(), Stop> {
-        self.gateway.look_again(&self.permit.tale().call)?;
-        if let Some(key) = self.destination.key()
-            && !self.gateway.keys.is_open(key)
-        {
-            return Err(Fault::KeyNotOpen(key.clone()).into());
-        }
-        let now = self.gateway.now();
-        let passed = self.gateway.standings.pass(&self.destination, self.breaker(), now);
-        passed.map_err(|retry_after_ms| Refusal::BreakerOpen { retry_after_ms }.into())
     }
 
     /// Sends once. When nobody wants the answer any more, waits on for as long as answers are
@@ -316,7 +308,8 @@ impl Dispatch {
         // Our key is not the client's business: told that its own were wrong, it would give up,
         // or ask a person to change a key that is fine. The mock may play such an answer.
         if response.status() == 401 && self.destination != Destination::Mock {
-            let fault = self.rejected(&response);
+            let call = &self.permit.tale().call;
+            let fault = self.gateway.rejected(call, &self.destination, response.headers());
             let end = End::new(Seen::Refused { status: 401, by_api: true }, fault.answer().status);
             self.permit.settle(end);
             return client.tell(Err(fault.into()));
@@ -343,21 +336,42 @@ impl Dispatch {
         // When the client has just left, the answer comes back and drains as it is dropped.
         client.tell(Ok(answer));
     }
+}
+
+impl Inner {
+    /// Asks whether a call is still wanted, by us and by the breaker: a key that was stopped
+    /// while the call waited for its record or for a retry sends nothing more, and a credential
+    /// that was removed is not sent.
+    pub(crate) fn still_passes(&self, call: &Call, destination: &Destination) -> Result<(), Stop> {
+        self.look_again(call)?;
+        if let Some(key) = destination.key()
+            && !self.keys.is_open(key)
+        {
+            return Err(Fault::KeyNotOpen(key.clone()).into());
+        }
+        let passed = self.standings.pass(destination, call.snapshot.settings.breaker, self.now());
+        passed.map_err(|retry_after_ms| Refusal::BreakerOpen { retry_after_ms }.into())
+    }
 
     /// Tells a person that upstream does not take our key.
-    fn rejected(&self, response: &Response<Incoming>) -> Fault {
-        let environment = self.permit.tale().call.environment.name.clone();
-        let now = self.gateway.now();
-        let key = self.destination.key();
+    pub(crate) fn rejected(
+        &self,
+        call: &Call,
+        destination: &Destination,
+        answer: &HeaderMap,
+    ) -> Fault {
+        let environment = call.environment.name.clone();
+        let now = self.now();
+        let key = destination.key();
         if let Some(key) = key
-            && self.gateway.standings.tell_rejected(&self.destination, self.breaker(), now)
+            && self.standings.tell_rejected(destination, call.snapshot.settings.breaker, now)
         {
             let mut facts = Map::new();
             facts.insert("upstream_key".to_owned(), json!(key));
             facts.insert("environment".to_owned(), json!(environment));
-            let request_id = header(response.headers(), REQUEST_ID.as_str());
+            let request_id = header(answer, REQUEST_ID.as_str());
             facts.insert("upstream_request_id".to_owned(), json!(request_id));
-            self.gateway.note(Notice {
+            self.note(Notice {
                 at: now,
                 kind: "upstream.key_rejected".to_owned(),
                 severity: Severity::Critical,
@@ -373,9 +387,7 @@ impl Dispatch {
         }
         Fault::KeyRejected(environment)
     }
-}
 
-impl Inner {
     /// Tells the breaker of a credential; opening it is news.
     pub(crate) fn report_health(
         &self,

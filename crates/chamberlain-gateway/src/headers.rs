@@ -93,6 +93,20 @@ pub(crate) fn upstream(
     out
 }
 
+/// The headers of a request of our own beside a client's: its API version and betas, and our one
+/// credential.
+pub(crate) fn aside(client: &HeaderMap, credential: HeaderValue) -> HeaderMap {
+    let mut out = HeaderMap::new();
+    for name in [VERSION, BETA] {
+        for value in client.get_all(&name) {
+            out.append(&name, value.clone());
+        }
+    }
+    out.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    out.insert(API_KEY, credential);
+    out
+}
+
 fn passes_upstream(name: &HeaderName, keep_billing: bool) -> bool {
     let dropped = match *name {
         AUTHORIZATION | COOKIE | HOST | CONTENT_LENGTH | ACCEPT_ENCODING | EXPECT | FORWARDED

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::body::{self, Hold};
 use crate::encoding::{Encoding, charset, decode, encoding};
+use crate::files::announced;
 use crate::gateway::Inner;
 use crate::headers::{BETA, OPERATION, VERSION};
 use crate::identify::{Call, Identified, carries_key};
@@ -59,6 +60,9 @@ impl Inner {
         let Identified { mut call, head } = identified;
         witness.route = Some(route);
         let caller = caller(&call, &head.headers)?;
+        if route == Route::FileUpload {
+            return announced(call, head, caller, body, Hold::new(&self.bodies));
+        }
         let has_body = matches!(route, Route::Messages | Route::CountTokens);
         if has_body {
             version(&head.headers)?;

@@ -13,6 +13,7 @@ mod connect;
 mod decide;
 mod encoding;
 mod ending;
+mod files;
 mod forward;
 mod gateway;
 mod headers;

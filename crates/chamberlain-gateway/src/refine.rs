@@ -12,7 +12,7 @@ use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::anthropic::meter::{Meter, Metered};
 use chamberlain_core::money::Money;
 use chamberlain_core::record::Route;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use crate::bound::Bounded;
 use crate::decide::Decided;
 use crate::ending::{End, Seen};
 use crate::gateway::Inner;
-use crate::headers::{API_KEY, BETA, VERSION};
+use crate::headers;
 use crate::identify::Call;
 use crate::permit::Permit;
 use crate::record::Subject;
@@ -161,15 +161,8 @@ fn with_slack(counted: u64) -> u64 {
 }
 
 fn headers(client: &HeaderMap, credential: HeaderValue) -> HeaderMap {
-    let mut out = HeaderMap::new();
-    for name in [VERSION, BETA] {
-        for value in client.get_all(&name) {
-            out.append(&name, value.clone());
-        }
-    }
+    let mut out = headers::aside(client, credential);
     out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    out.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    out.insert(API_KEY, credential);
     out
 }
 

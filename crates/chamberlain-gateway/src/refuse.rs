@@ -41,6 +41,10 @@ pub(crate) enum Fault {
         /// How long it was waited for, milliseconds.
         waited_ms: u64,
     },
+    /// Upstream's: the connection broke before an upload was answered.
+    UploadLost,
+    /// Upstream's: what it made of an upload could not be read.
+    UploadUnreadable,
     /// Ours, unforeseen.
     Ours,
 }
@@ -69,6 +73,8 @@ impl Fault {
             Fault::Unreachable => (502, T::ApiError, "upstream_unreachable", true),
             Fault::Lost => (502, T::ApiError, "upstream_connection_lost", true),
             Fault::NoAnswer { .. } => (504, T::TimeoutError, "upstream_timeout", true),
+            Fault::UploadLost => (502, T::ApiError, "upload_lost", true),
+            Fault::UploadUnreadable => (502, T::ApiError, "upload_unreadable", false),
             Fault::Ours => (500, T::ApiError, "internal", true),
         }
     }
@@ -117,6 +123,14 @@ impl Fault {
                  worked on is unknown, so it stays charged at its upper bound. For long answers, \
                  use streaming."
             ),
+            Fault::UploadLost => "Anthropic did not answer the upload. If it made a file all the \
+                same, nobody can reach that file through Chamberlain. Nothing is charged; upload \
+                it again."
+                .to_owned(),
+            Fault::UploadUnreadable => "Anthropic took the upload, and what it answered could not \
+                be read, so the file could not be bound to your virtual key and nobody can reach \
+                it through Chamberlain. Your operator will find the call in the log."
+                .to_owned(),
             Fault::Ours => "Chamberlain failed while it handled this call. Your operator will \
                 find the reason in its log under this request's id."
                 .to_owned(),

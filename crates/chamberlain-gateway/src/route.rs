@@ -28,6 +28,8 @@ pub enum PathPattern {
     Exact(&'static str),
     /// This prefix, and then one plain segment: letters, digits, `.`, `_`, `-`.
     OneUnder(&'static str),
+    /// The first, then one plain segment, then the second.
+    Within(&'static str, &'static str),
 }
 
 /// One route.
@@ -44,7 +46,7 @@ pub struct RouteSpec {
 }
 
 /// Every route there is.
-pub static ROUTES: [RouteSpec; 6] = [
+pub static ROUTES: [RouteSpec; 11] = [
     RouteSpec {
         method: Method::POST,
         path: PathPattern::Exact("/v1/messages"),
@@ -69,6 +71,36 @@ pub static ROUTES: [RouteSpec; 6] = [
         access: Access::Free,
         route: Some(Route::Model),
     },
+    RouteSpec {
+        method: Method::POST,
+        path: PathPattern::Exact("/v1/files"),
+        access: Access::Free,
+        route: Some(Route::FileUpload),
+    },
+    RouteSpec {
+        method: Method::GET,
+        path: PathPattern::Exact("/v1/files"),
+        access: Access::Free,
+        route: Some(Route::Files),
+    },
+    RouteSpec {
+        method: Method::GET,
+        path: PathPattern::OneUnder("/v1/files/"),
+        access: Access::Free,
+        route: Some(Route::File),
+    },
+    RouteSpec {
+        method: Method::DELETE,
+        path: PathPattern::OneUnder("/v1/files/"),
+        access: Access::Free,
+        route: Some(Route::FileDelete),
+    },
+    RouteSpec {
+        method: Method::GET,
+        path: PathPattern::Within("/v1/files/", "/content"),
+        access: Access::Free,
+        route: Some(Route::FileContent),
+    },
     // Probes of clients at their start; they carry no credential and want any answer at all.
     RouteSpec {
         method: Method::HEAD,
@@ -92,6 +124,10 @@ impl PathPattern {
         match self {
             PathPattern::Exact(whole) => path == whole,
             PathPattern::OneUnder(prefix) => path.strip_prefix(prefix).is_some_and(is_plain),
+            PathPattern::Within(prefix, suffix) => path
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.strip_suffix(suffix))
+                .is_some_and(is_plain),
         }
     }
 }
@@ -118,17 +154,17 @@ pub(crate) fn find(head: &Parts) -> Result<&'static RouteSpec, Refusal> {
     if head.version <= Version::HTTP_11 && head.uri.authority().is_some() {
         return Err(unknown());
     }
-    let mut allowed = None;
+    let mut allowed = Vec::new();
     for spec in ROUTES.iter().filter(|spec| spec.path.matches(path)) {
         if spec.method == head.method {
             return Ok(spec);
         }
-        allowed = Some(spec.method.as_str());
+        allowed.push(spec.method.as_str());
     }
-    Err(match allowed {
-        Some(allowed) => Refusal::WrongMethod { allowed },
-        None => unknown(),
-    })
+    if allowed.is_empty() {
+        return Err(unknown());
+    }
+    Err(Refusal::WrongMethod { allowed: allowed.join(" or ") })
 }
 
 #[cfg(test)]
@@ -146,6 +182,7 @@ mod tests {
             let path = match spec.path {
                 PathPattern::Exact(path) => path.to_owned(),
                 PathPattern::OneUnder(prefix) => format!("{prefix}claude-haiku-4-5-20251001"),
+                PathPattern::Within(prefix, suffix) => format!("{prefix}file_01{suffix}"),
             };
             let found = find_uri(spec.method.clone(), &path).unwrap();
             assert!(std::ptr::eq(found, spec), "{path}");

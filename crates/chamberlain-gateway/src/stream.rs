@@ -13,6 +13,7 @@ use bytes::Bytes;
 use chamberlain_core::admission::breaker::Health;
 use chamberlain_core::anthropic::error::{ErrorType, error_event};
 use chamberlain_core::anthropic::meter::{Meter, Metered};
+use chamberlain_core::record::Route;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -195,7 +196,11 @@ async fn watch(watched: Weak<Watched>, limit: Duration) {
 
 fn drain_beside(flow: Box<Flow>, gone: Gone) {
     let gateway = flow.gateway().clone();
-    let drain_ms = flow.permit.tale().call.snapshot.settings.drain_ms_max;
+    // Nothing is to be learned from the rest of a file.
+    let drain_ms = match flow.is_file {
+        true => 0,
+        false => flow.permit.tale().call.snapshot.settings.drain_ms_max,
+    };
     gateway.aside(drain(*flow, Instant::now() + Duration::from_millis(drain_ms), gone));
 }
 
@@ -335,6 +340,8 @@ pub(crate) struct Flow {
     _place: Place,
     meter: Option<Meter>,
     is_stream: bool,
+    /// True for the content of a file, which is not looked at whatever it says it is.
+    is_file: bool,
     status: u16,
     request_id: Option<String>,
     /// Bytes to come, where upstream said how many.
@@ -356,8 +363,9 @@ impl Flow {
     ) -> Flow {
         let (head, body) = response.into_parts();
         let succeeded = head.status.is_success();
-        let is_stream = succeeded && is_event_stream(&head.headers);
-        let readable = !head.headers.contains_key(CONTENT_ENCODING);
+        let is_file = succeeded && permit.tale().subject.route == Route::FileContent;
+        let is_stream = succeeded && !is_file && is_event_stream(&head.headers);
+        let readable = !is_file && !head.headers.contains_key(CONTENT_ENCODING);
         let meter = readable.then(|| match (is_stream, succeeded) {
             (true, _) => Meter::for_stream(),
             (false, true) => Meter::for_json(JSON_BYTES_MAX),
@@ -374,6 +382,7 @@ impl Flow {
             _place: place,
             meter,
             is_stream,
+            is_file,
             status: head.status.as_u16(),
             request_id: text(&head.headers, REQUEST_ID.as_str(), REQUEST_ID_CHARS_MAX),
             left_bytes: text(&head.headers, CONTENT_LENGTH.as_str(), 20)
@@ -485,7 +494,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// A header's text, if it has one of sensible length.
-fn text(headers: &HeaderMap, name: &str, chars_max: usize) -> Option<String> {
+pub(crate) fn text(headers: &HeaderMap, name: &str, chars_max: usize) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?;
     (text.len() <= chars_max).then(|| text.to_owned())
 }

@@ -83,8 +83,8 @@ pub enum Refusal {
     },
     /// The route exists with another method.
     WrongMethod {
-        /// The one it takes.
-        allowed: &'static str,
+        /// What it takes.
+        allowed: String,
     },
     /// The body could not be read.
     Malformed(MalformedRequest),

@@ -16,6 +16,8 @@ fn all() -> Vec<Fault> {
         Fault::Lost,
         Fault::NoAnswer { waited_ms: 600_000 },
         Fault::Ours,
+        Fault::UploadLost,
+        Fault::UploadUnreadable,
     ];
     for (at, fault) in all.iter().enumerate() {
         assert_eq!(at, place(fault), "{fault:?} is missing, twice, or out of order");
@@ -38,6 +40,8 @@ fn place(fault: &Fault) -> usize {
         Fault::Lost => 9,
         Fault::NoAnswer { .. } => 10,
         Fault::Ours => 11,
+        Fault::UploadLost => 12,
+        Fault::UploadUnreadable => 13,
     }
 }
 

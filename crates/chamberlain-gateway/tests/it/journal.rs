@@ -192,6 +192,20 @@ impl MemoryJournal {
         self.state.lock().leases = mood;
     }
 
+    pub(crate) fn bindings_are(&self, mood: Mood) {
+        self.state.lock().bindings = mood;
+    }
+
+    /// What is bound by now.
+    pub(crate) fn bound(&self) -> Vec<Resource> {
+        self.state.lock().resources.values().cloned().collect()
+    }
+
+    /// Puts a resource there as if it had been bound before.
+    pub(crate) fn has(&self, resource: Resource) {
+        self.state.lock().bind(resource);
+    }
+
     /// Answers everybody who was kept waiting, and nobody waits from now on.
     pub(crate) fn release(&self) {
         let mut state = self.state.lock();

@@ -9,6 +9,7 @@ mod upstream;
 mod world;
 
 mod changing;
+mod files;
 mod leaving;
 mod metrics;
 mod money;

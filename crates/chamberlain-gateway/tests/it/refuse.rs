@@ -149,12 +149,12 @@ async fn paths_are_matched_as_they_were_sent() {
 #[tokio::test]
 async fn unknown_routes_are_for_known_callers_only() {
     let world = World::new().await;
-    let known = world.ask(world.request("/v1/files", "")).await;
+    let known = world.ask(world.request("/v1/nothing", "")).await;
     known.is_refused(403, "permission_error", "unknown_route");
     let notice = &world.journal.notices("call.refused")[0];
     assert_eq!(notice.facts["code"], "unknown_route");
     assert_eq!(notice.facts["environment"], "dev");
-    let mut request = world.request("/v1/files", "");
+    let mut request = world.request("/v1/nothing", "");
     request.headers_mut().remove("x-api-key");
     world.ask(request).await.is_refused(401, "authentication_error", "no_credential");
     let wrong = world.ask(world.request("/v1/models", "{}")).await;

@@ -141,7 +141,7 @@ impl Refusal {
             Refusal::UnknownRoute { method, path } => format!(
                 "{} {} is not a route that Chamberlain forwards, and what it does not know it \
                  refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, \
-                 GET /v1/models and GET /v1/models/{{id}}.",
+                 GET /v1/models, GET /v1/models/{{id}} and /v1/files.",
                 bare(method),
                 bare(path)
             ),

@@ -53,7 +53,7 @@ fn all() -> Vec<Refusal> {
             until: Some(at("2026-11-24T00:00:00Z")),
         },
         Refusal::UnknownRoute { method: "POST".to_owned(), path: "/v1/complete".to_owned() },
-        Refusal::WrongMethod { allowed: "POST" },
+        Refusal::WrongMethod { allowed: "POST".to_owned() },
         Refusal::Malformed(MalformedRequest::TooDeep { max: 128 }),
         Refusal::TooLarge { limit_bytes: 33_554_432, decoded: false },
         Refusal::TooLarge { limit_bytes: 33_554_432, decoded: true },
@@ -168,7 +168,7 @@ fn every_refusal_has_its_answer() {
     503 overloaded_error paused stop
       The organization is paused (budget), so this call was not sent. It resumes at 2026-11-24T00:00:00.000Z, or when your operator resumes it.
     403 permission_error unknown_route stop
-      POST /v1/complete is not a route that Chamberlain forwards, and what it does not know it refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models and GET /v1/models/{id}.
+      POST /v1/complete is not a route that Chamberlain forwards, and what it does not know it refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/models/{id} and /v1/files.
     405 invalid_request_error wrong_method stop
       This route takes POST only.
     400 invalid_request_error malformed_request stop
