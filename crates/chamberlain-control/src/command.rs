@@ -380,6 +380,9 @@ pub struct Pause {
     /// Until when: `2h`, a date, or RFC 3339; absent until somebody resumes.
     #[serde(default)]
     pub until: Option<String>,
+    /// Whether the calls in flight are ended too.
+    #[serde(default)]
+    pub ends_calls: bool,
 }
 
 /// `resume`

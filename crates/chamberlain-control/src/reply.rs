@@ -100,6 +100,9 @@ pub struct PauseLine {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// Whether it ended the calls in flight.
+    #[serde(default)]
+    pub ends_calls: bool,
 }
 
 /// A new virtual key. `key` is shown here and never again.

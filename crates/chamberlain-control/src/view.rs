@@ -73,6 +73,7 @@ pub fn pause(pause: &Pause) -> PauseLine {
         until: pause.until.map(Into::into),
         by: pause.by.clone(),
         reason: pause.reason.clone(),
+        ends_calls: pause.ends_calls,
     }
 }
 

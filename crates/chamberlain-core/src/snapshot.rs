@@ -65,6 +65,9 @@ pub struct Pause {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// Whether it ends the calls in flight too, and not only refuses those that come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_calls: bool,
 }
 
 impl Pause {

@@ -3,7 +3,8 @@
 //!
 //! One task looks a few times a second whether something was published, and only then at the
 //! calls. A call pays one entry in a table for it, and the pieces of its answer nothing. A pause
-//! and an expiry end nothing: they refuse what comes after them.
+//! ends calls when whoever paused asked for that; otherwise it only refuses what comes after it,
+//! as an expiry does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -13,6 +14,7 @@ use chamberlain_core::admission::key::{KeyState, VirtualKey};
 use chamberlain_core::admission::refusal::{Answer, Refusal};
 use chamberlain_core::anthropic::error::ErrorType;
 use chamberlain_core::id::{CallId, UpstreamKeyId};
+use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::record::{Notice, Severity};
 use chamberlain_core::snapshot::Snapshot;
 use parking_lot::Mutex;
@@ -155,8 +157,30 @@ impl Inner {
             Some(stopped) => return Some(Refusal::KeyStopped(stopped).into()),
             None => return Some(Refusal::UnknownKey.into()),
         }
+        if let Some(paused) = self.ended_by_pause(&recall.key, snapshot) {
+            return Some(paused.into());
+        }
         let removed = recall.upstream_key.as_ref().filter(|id| !self.keys.is_open(id))?;
         Some(Fault::KeyRemoved(removed.clone()).into())
+    }
+
+    /// The pause that ends the calls of a key, widest scope first.
+    fn ended_by_pause(&self, key: &VirtualKey, snapshot: &Snapshot) -> Option<Refusal> {
+        let now = self.now();
+        let environment = snapshot.environments.get(&key.environment);
+        let own = snapshot.virtual_keys.get(&key.id);
+        let pauses = [
+            (Scope::Organization, snapshot.organization.pause.as_ref()),
+            (
+                Scope::Environment(key.environment.clone()),
+                environment.and_then(|environment| environment.pause.as_ref()),
+            ),
+            (Scope::VirtualKey(key.id.clone()), own.and_then(|key| key.pause.as_ref())),
+        ];
+        let (scope, pause) = pauses.into_iter().find_map(|(scope, pause)| {
+            Some((scope, pause.filter(|pause| pause.ends_calls && pause.holds(now))?))
+        })?;
+        Some(Refusal::Paused { scope, reason: pause.reason.clone(), until: pause.until })
     }
 
     /// Puts on record that an answer was taken back.
@@ -190,8 +214,8 @@ pub(crate) fn parting(stop: &Stop) -> Answer {
     let answer = stop.answer();
     // Whatever a new call would be told: this one's key was right, and is not allowed any more.
     let kind = match stop {
+        Stop::Refused(Refusal::Paused { .. }) | Stop::Failed(_) => answer.kind,
         Stop::Refused(_) => ErrorType::PermissionError,
-        Stop::Failed(_) => answer.kind,
     };
     let message =
         format!("Chamberlain ended this answer before it was complete. {}", answer.message);

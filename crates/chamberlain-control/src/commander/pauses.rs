@@ -28,7 +28,13 @@ impl Commander {
             .as_deref()
             .map(|text| when::ahead(text, now, &ruling.calendar))
             .transpose()?;
-        let pause = Pause { since: now, until, by: actor.to_string(), reason: reason.clone() };
+        let pause = Pause {
+            since: now,
+            until,
+            by: actor.to_string(),
+            reason: reason.clone(),
+            ends_calls: asked.ends_calls,
+        };
         self.set_pause(actor, &asked.scope, Some(pause), "scope.paused", Some(reason))
     }
 

@@ -110,6 +110,7 @@ fn pause(overrides: &mut Overrides, window: Window, limit: Money, now: Timestamp
             until: Some(window.end),
             by: BY.to_owned(),
             reason: format!("its {} budget of {limit} is used up", window.kind.name()),
+            ends_calls: false,
         });
     }
     overrides.exceeded.retain(|earlier| earlier.window != window.kind);

@@ -70,8 +70,13 @@ fn an_environment_leaves_with_its_own_key_or_the_shared_one() {
 #[test]
 fn overrides_and_pauses_are_published() {
     let mut house = House::default();
-    let pause =
-        Pause { since: Timestamp::from_ms(1), until: None, by: "a".into(), reason: "b".into() };
+    let pause = Pause {
+        since: Timestamp::from_ms(1),
+        until: None,
+        by: "a".into(),
+        reason: "b".into(),
+        ends_calls: false,
+    };
     house.overrides.insert(
         Scope::Environment(EnvironmentName::new("staging")),
         Overrides {

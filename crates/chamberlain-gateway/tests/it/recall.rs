@@ -252,7 +252,8 @@ async fn other_keys_streams_go_on_and_a_pause_or_expiry_ends_none() {
             }
         }
         let (since, by, reason) = (Timestamp::default(), "test".to_owned(), "test".to_owned());
-        snapshot.organization.pause = Some(Pause { since, until: None, by, reason });
+        snapshot.organization.pause =
+            Some(Pause { since, until: None, by, reason, ends_calls: false });
     });
     // With the one ended, all have been looked at.
     let (words, pieces) = ended.broken_off().await;
@@ -281,4 +282,44 @@ async fn what_upstream_does_not_end_in_time_is_cancelled_and_estimated() {
     assert_eq!((settlement.outcome, settlement.certainty), (Outcome::Cut, Certainty::Estimated));
     assert!(!settlement.cost.is_zero() && settlement.cost <= settlement.reserved);
     world.until("the cancellation", |world| world.upstream.cancelled() == 1).await;
+}
+
+#[tokio::test]
+async fn a_pause_of_any_scope_ends_the_calls_in_flight_when_it_is_asked_to() {
+    for scope in ["organization", "environment", "key"] {
+        let world = World::new().await;
+        let stream = begin_stream(&world, events()[0]).await;
+        world.publish(|snapshot| {
+            let pause = Some(Pause {
+                since: Timestamp::default(),
+                until: None,
+                by: "test".to_owned(),
+                reason: "a leak".to_owned(),
+                ends_calls: true,
+            });
+            match scope {
+                "organization" => snapshot.organization.pause = pause,
+                "environment" => {
+                    for environment in snapshot.environments.values_mut() {
+                        Arc::make_mut(environment).pause = pause.clone();
+                    }
+                }
+                _ => {
+                    for key in snapshot.virtual_keys.values_mut() {
+                        Arc::make_mut(key).pause = pause.clone();
+                    }
+                }
+            }
+        });
+        let (words, pieces) = stream.broken_off().await;
+        let told = event(&words);
+        assert_eq!(told["error"]["type"], "overloaded_error", "{scope}");
+        assert_eq!(told["error"]["details"]["error_code"], "paused", "{scope}");
+        assert!(told["error"]["message"].as_str().unwrap().contains("a leak"), "{scope}");
+        pieces.send(data(&events()[1..].concat())).ok().unwrap();
+        drop(pieces);
+        world.settled(1).await;
+        let settlement = &world.journal.settlements()[0];
+        assert_eq!((settlement.outcome, settlement.cost), (Outcome::Cut, EXACT), "{scope}");
+    }
 }

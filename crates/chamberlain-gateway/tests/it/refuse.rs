@@ -14,7 +14,13 @@ use crate::world::{World, body};
 
 fn pause() -> Pause {
     let reason = "an incident".to_owned();
-    Pause { since: Timestamp::default(), until: None, by: "somebody".to_owned(), reason }
+    Pause {
+        since: Timestamp::default(),
+        until: None,
+        by: "somebody".to_owned(),
+        reason,
+        ends_calls: false,
+    }
 }
 
 async fn nothing_left(world: &World) {

@@ -40,7 +40,13 @@ fn key(seed: u8, name: &str) -> VirtualKey {
         operation: Some("translation".into()),
         expires_at: Some(now().plus_ms(1)),
         state: KeyState::Active,
-        pause: Some(Pause { since: now(), until: None, by: "ada".into(), reason: "why".into() }),
+        pause: Some(Pause {
+            since: now(),
+            until: None,
+            by: "ada".into(),
+            reason: "why".into(),
+            ends_calls: false,
+        }),
         test_mode: true,
         created_at: now().plus_ms(i64::from(seed)),
     }

@@ -13,7 +13,7 @@ use crate::out::Out;
 const EXAMPLES: &str = "\
 Examples:
   chamberlain pause production --reason 'cost spike, looking into it' --until 2h
-  chamberlain pause organization --reason 'key leaked'
+  chamberlain pause organization --reason 'key leaked' --end-calls
   chamberlain resume production";
 
 /// Stop all calls of a scope
@@ -28,6 +28,9 @@ pub(crate) struct Pause {
     /// Until when: 2h, 2026-12-31 or RFC 3339; until somebody resumes when absent
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
+    /// End the calls in flight too, within a second; without it they go on to their end
+    #[arg(long)]
+    end_calls: bool,
 }
 
 /// End a pause
@@ -43,8 +46,9 @@ pub(crate) struct Resume {
 
 impl Pause {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let Pause { scope, reason, until } = self;
-        let paused = context.ask(command::Pause { scope: scope.clone(), reason, until })?;
+        let Pause { scope, reason, until, end_calls: ends_calls } = self;
+        let asked = command::Pause { scope: scope.clone(), reason, until, ends_calls };
+        let paused = context.ask(asked)?;
         context.show(&paused, facts)?;
         context.out.hint(&format!("to end it: chamberlain resume {scope}"));
         Ok(())

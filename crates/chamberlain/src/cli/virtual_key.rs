@@ -330,7 +330,8 @@ pub(super) fn pause(pause: Option<&PauseLine>) -> String {
         || "—".to_owned(),
         |pause| {
             let until = pause.until.map_or_else(String::new, |until| format!(" until {until}"));
-            format!("since {}{until} by {}: {}", pause.since, pause.by, pause.reason)
+            let ended = if pause.ends_calls { ", calls in flight ended" } else { "" };
+            format!("since {}{until} by {}: {}{ended}", pause.since, pause.by, pause.reason)
         },
     )
 }

@@ -242,10 +242,12 @@ fn scopes_are_paused_and_resumed_by_somebody() {
             scope: scope.to_owned(),
             reason: "maintenance".to_owned(),
             until: Some("2h".to_owned()),
+            ends_calls: scope == "staging",
         };
         let paused = world.ask(pause).unwrap().pause.unwrap();
         assert_eq!((paused.by.as_str(), paused.reason.as_str()), ("person:ada", "maintenance"));
         assert_eq!(paused.until.unwrap().0, NOON.plus_ms(7_200_000));
+        assert_eq!(paused.ends_calls, scope == "staging");
         assert!(!world.ask(VirtualShow { key: "ci".to_owned() }).unwrap().usable);
         let resume = || Resume { scope: scope.to_owned(), reason: None };
         assert_eq!(world.ask(resume()).unwrap().pause, None);
@@ -253,7 +255,12 @@ fn scopes_are_paused_and_resumed_by_somebody() {
         assert_eq!(world.refused(resume()), ErrorCode::Conflict);
         assert!(world.ask(VirtualShow { key: "ci".to_owned() }).unwrap().usable);
     }
-    let bad = Pause { scope: "staging".to_owned(), reason: " ".to_owned(), until: None };
+    let bad = Pause {
+        scope: "staging".to_owned(),
+        reason: " ".to_owned(),
+        until: None,
+        ends_calls: false,
+    };
     assert_eq!(world.refused(bad), ErrorCode::Usage);
 }
 

@@ -92,7 +92,13 @@ fn nobody_else_is_paused() {
 #[test]
 fn a_persons_pause_stays() {
     let mut house = House::default();
-    let pause = Pause { since: NOON, until: None, by: "ada".into(), reason: "audit".into() };
+    let pause = Pause {
+        since: NOON,
+        until: None,
+        by: "ada".into(),
+        reason: "audit".into(),
+        ends_calls: false,
+    };
     let overrides = Overrides { pause: Some(pause.clone()), ..Overrides::default() };
     house.overrides.insert(scope("production"), overrides);
     let wanted = decided(&[used_up("production", WindowKind::Daily, 100)], &house, NOON);
