@@ -12,54 +12,50 @@ use chamberlain_core::time::WindowKind;
 use crate::auditor::Verdict;
 use crate::history::Event;
 use crate::journal::{Answer, Intent, Item};
-use crate::world::{Ask, Going, Stage, World, shared};
+use crate::node::{Ask, Going, Life, Stage};
+use crate::upstream::{Charge, Row};
+use crate::world::{World, shared};
 
-/// A cent.
-const CENT: i128 = 10_000_000_000;
+/// A lease that was not enough is asked for once more; then the call is refused.
+const TRIES_MAX: u32 = 3;
 
 impl World {
-    /// A client calls.
-    pub(crate) fn arrive(&mut self) -> Verdict {
-        let mut entropy = [0; 10];
-        entropy[..8].copy_from_slice(&self.dice.number().to_be_bytes());
-        let call = CallId::mint(self.now, entropy);
-        let cents = if self.dice.once_in(20) { 2_000 } else { 300 };
-        let pico = i128::from(1 + self.dice.below(cents)) * CENT + i128::from(self.dice.below(99));
-        let bound = (!self.dice.once_in(30)).then_some(Money::from_pico(pico));
-        let key = self.some_key();
-        self.ask(Ask { call, key, bound })
-    }
-
-    /// Asks the gate once; the answer decides what follows.
-    fn ask(&mut self, ask: Ask) -> Verdict {
-        let terms = self.terms_of(ask.key);
-        let admission = self.node.gate.admit(&AdmissionRequest {
+    /// Asks a node's gate once; the answer decides what follows.
+    pub(crate) fn ask(&mut self, node: usize, ask: Ask) -> Verdict {
+        self.moved = node;
+        let terms = self.terms_of(node, ask.key);
+        let now = self.now_at(node);
+        let admission = self.nodes[node].gate.admit(&AdmissionRequest {
             call: ask.call,
-            now: self.now,
+            now,
             calendar: &self.calendar,
             terms: &terms,
             bound: ask.bound.map(bound),
             estimated_input_tokens: 100,
             max_tokens: Some(100),
         });
-        self.node.gate.take_events();
+        self.nodes[node].gate.take_events();
         match admission {
             Admission::Admitted(reservation) => {
-                self.history.add(Event::Admitted { call: ask.call, bound: ask.bound });
-                let accounts = shared(&reservation.accounts);
                 let (call, reserved) = (reservation.call, reservation.cost);
+                self.history.add(Event::Admitted { node, call, bound: ask.bound });
                 if reserved != ask.bound.unwrap_or_default() {
-                    return Err(format!("{call} holds {reserved:?}, not its bound"));
+                    return Err(format!("I1: {call} holds {reserved:?}, not its bound"));
                 }
+                let accounts = shared(&reservation.accounts);
                 let limits = if ask.bound.is_some() { limits(&terms) } else { Vec::new() };
-                self.auditor.admitted(call, reserved, &accounts, &limits)?;
+                let life = self.nodes[node].life;
+                self.auditor.admitted(life, call, reserved, &accounts, &limits)?;
                 let intent = Intent { call, at: reservation.at, reserved, accounts };
                 let stage = Stage::Recording { left: false };
-                self.node.calls.insert(call, Going { reservation, stage });
-                self.hand_over(Item::Intent(intent));
+                self.nodes[node].calls.insert(call, Going { reservation, stage });
+                self.hand_over(node, Item::Intent(intent));
             }
             Admission::Wait(_) => self.history.add(Event::Waits { call: ask.call }),
-            Admission::Lease(wanted) => self.lease(ask, wanted),
+            Admission::Lease(_) if ask.tries >= TRIES_MAX => {
+                self.history.add(Event::Refused { call: ask.call, left: None });
+            }
+            Admission::Lease(wanted) => self.lease(node, ask, wanted),
             Admission::Refused(refusal) => {
                 let left = match refusal {
                     Refusal::Budget { left, .. } => Some(left),
@@ -72,35 +68,47 @@ impl World {
     }
 
     /// One request for each account at a time: whoever wants the same lease waits for the same.
-    fn lease(&mut self, ask: Ask, wanted: Vec<LeaseWanted>) {
-        let coming = wanted.iter().find_map(|lease| self.node.leasing.get(&lease.account));
+    fn lease(&mut self, node: usize, ask: Ask, wanted: Vec<LeaseWanted>) {
+        let ask = Ask { tries: ask.tries + 1, ..ask };
+        let here = &mut self.nodes[node];
+        let coming = wanted.iter().find_map(|lease| here.leasing.get(&lease.account));
         if let Some(ticket) = coming.copied() {
-            self.node.asks.entry(ticket).or_default().push(ask);
+            here.asks.entry(ticket).or_default().push(ask);
             return;
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.history.add(Event::LeaseAsked { ticket, accounts: wanted.len() });
         for lease in &wanted {
-            self.node.leasing.insert(lease.account.clone(), ticket);
+            here.leasing.insert(lease.account.clone(), ticket);
         }
+        here.asks.insert(ticket, vec![ask]);
+        self.history.add(Event::LeaseAsked { node, ticket, accounts: wanted.len() });
         self.auditor.leasing(&wanted);
-        self.node.asks.insert(ticket, vec![ask]);
-        self.hand_over(Item::Lease { ticket, wanted });
+        self.hand_over(node, Item::Lease { ticket, wanted });
     }
 
-    /// The node hears one thing that the journal has said; in which order is chance.
-    pub(crate) fn hear(&mut self) -> Verdict {
-        let place = self.dice.place(self.node.replies.len());
-        let Some((item, answer)) = self.node.replies.remove(place) else { return Ok(()) };
+    /// A node hears one thing that the journal has said; the first is 0. What an earlier life asked
+    /// for is none of its business.
+    pub(crate) fn hear(&mut self, place: usize, twice: bool) -> Verdict {
+        if place >= self.replies.len() {
+            return Ok(());
+        }
+        let (life, item, answer) = self.replies.remove(place);
+        self.moved = life.node;
+        if self.nodes[life.node].life != life {
+            return Ok(());
+        }
+        if twice && !matches!(item, Item::WriteOff { .. }) {
+            self.replies.push((life, item.clone(), answer.clone()));
+        }
+        let node = life.node;
         match (item, answer) {
-            (Item::Intent(intent), answer) => self.intent_answered(intent.call, &answer),
-            (Item::Lease { ticket, wanted }, answer) => {
-                self.lease_answered(ticket, &wanted, &answer)
-            }
-            (Item::WriteOff { call, cost }, Answer::WrittenOff { let_go, accounts }) => {
+            (_, Answer::Fenced) => self.fenced(node),
+            (Item::Intent(intent), answer) => self.intent_answered(node, intent.call, &answer),
+            (Item::Lease { ticket, .. }, answer) => self.lease_answered(node, ticket, &answer),
+            (Item::WriteOff { call, cost }, Answer::WrittenOff { let_go, accounts, .. }) => {
                 self.history.add(Event::WrittenOff { call, let_go, cost });
-                self.node.gate.write_off(&accounts, let_go, cost);
+                self.nodes[node].gate.write_off(&accounts, let_go, cost);
                 self.auditor.written_off(call);
                 Ok(())
             }
@@ -108,128 +116,139 @@ impl World {
         }
     }
 
-    fn intent_answered(&mut self, call: CallId, answer: &Answer) -> Verdict {
-        let Some(going) = self.node.calls.get_mut(&call) else { return Ok(()) };
+    fn intent_answered(&mut self, node: usize, call: CallId, answer: &Answer) -> Verdict {
+        let Some(going) = self.nodes[node].calls.get_mut(&call) else { return Ok(()) };
+        let Stage::Recording { left } = going.stage else { return Ok(()) };
         if matches!(answer, Answer::Refused) {
             self.history.add(Event::NotRecorded { call });
-            return self.let_go(call, Money::ZERO, false).map(drop);
+            return self.let_go(node, call, (Money::ZERO, false), false).map(drop);
         }
         self.history.add(Event::Recorded { call });
-        if going.stage == (Stage::Recording { left: true }) {
-            return self.settle(call, Money::ZERO, false);
+        if left {
+            return self.settle(node, call, Money::ZERO, false);
         }
         going.stage = Stage::Recorded;
         Ok(())
     }
 
-    fn lease_answered(&mut self, ticket: u64, wanted: &[LeaseWanted], answer: &Answer) -> Verdict {
-        self.node.leasing.retain(|_, coming| *coming != ticket);
-        let asks = self.node.asks.remove(&ticket).unwrap_or_default();
+    fn lease_answered(&mut self, node: usize, ticket: u64, answer: &Answer) -> Verdict {
+        let here = &mut self.nodes[node];
+        here.leasing.retain(|_, coming| *coming != ticket);
+        let asks = here.asks.remove(&ticket).unwrap_or_default();
         let Answer::Granted(grants) = answer else {
             self.history.add(Event::LeaseRefused { ticket });
             return Ok(());
         };
-        self.node.gate.grant(grants);
+        here.gate.grant(grants);
         let granted = grants.iter().map(|grant| grant.granted).max().unwrap_or_default();
         self.history.add(Event::LeaseGranted { ticket, granted });
-        let covers = wanted.iter().zip(grants).all(|(lease, grant)| grant.granted >= lease.granted);
-        if !covers {
-            return Err(format!("less was granted than asked for: {wanted:?}, {grants:?}"));
-        }
-        asks.into_iter().try_for_each(|ask| self.ask(ask))
+        asks.into_iter().try_for_each(|ask| self.ask(node, ask))
     }
 
-    /// A call leaves; upstream takes it and bills it, or refuses it for nothing.
-    pub(crate) fn send(&mut self) -> Verdict {
-        let Some(call) = self.some_call(|stage| stage == Stage::Recorded) else { return Ok(()) };
-        let Some(going) = self.node.calls.get_mut(&call) else { return Ok(()) };
-        let bound = going.reservation.cost;
-        let billed = match self.dice.below(10) {
-            0 | 1 => Money::ZERO,
-            2 | 3 => bound,
-            _ => part(bound, self.dice.below(1_001)),
-        };
-        going.stage = Stage::Sent { billed };
+    /// A call that is on record leaves; upstream takes it and bills it, or refuses it for nothing.
+    pub(crate) fn send(
+        &mut self,
+        node: usize,
+        call: CallId,
+        billed: Money,
+        row: &'static Row,
+    ) -> Verdict {
+        self.moved = node;
+        let Some(going) = self.nodes[node].calls.get_mut(&call) else { return Ok(()) };
+        going.stage = Stage::Sent { billed, row };
         let touched = going.reservation.accounts.clone();
         self.history.add(Event::Billed { call, cost: billed });
         self.bills.insert(call, billed);
         self.journal.committed.touched.extend(touched);
-        self.auditor.billed(call, billed, &self.journal.committed)
+        self.auditor.billed(call, billed)
     }
 
-    /// An answer ends, and what it cost is known, estimated from above, or not known.
-    pub(crate) fn end(&mut self) -> Verdict {
-        let Some(call) = self.some_call(|stage| matches!(stage, Stage::Sent { .. })) else {
-            return Ok(());
-        };
-        let Some((billed, bound)) = self.sent(call) else { return Ok(()) };
-        match self.dice.below(10) {
-            0 => self.settle(call, bound, true),
-            1 => {
-                let over = bound.saturating_sub(billed);
-                let over = part(over, self.dice.below(1_001));
-                self.settle(call, billed.checked_add(over).unwrap_or(bound), false)
+    /// An answer ends as its row says. `over` is what an estimate is above the bill.
+    pub(crate) fn end(&mut self, node: usize, call: CallId, over: Money) -> Verdict {
+        self.moved = node;
+        let Some((billed, bound, row)) = self.nodes[node].sent(call) else { return Ok(()) };
+        match row.charge {
+            Charge::Nothing => self.settle(node, call, Money::ZERO, false),
+            Charge::Exactly => self.settle(node, call, billed, false),
+            Charge::Estimate => {
+                let estimate = billed.checked_add(over).unwrap_or(bound).min(bound);
+                self.settle(node, call, estimate, false)
             }
-            _ => self.settle(call, billed, false),
+            Charge::Bound => self.settle(node, call, bound, false),
+            Charge::Unsettled => self.settle(node, call, bound, true),
+            Charge::Batch => {
+                self.batches.insert(call, (bound, false));
+                self.settle(node, call, bound, true)
+            }
         }
     }
 
-    /// A client goes away.
-    pub(crate) fn leave(&mut self) -> Verdict {
-        let Some(call) = self.some_call(|_| true) else { return Ok(()) };
+    /// A client goes away. `drained` says whether the rest of an answer was read all the same.
+    pub(crate) fn leave(&mut self, node: usize, call: CallId, drained: bool) -> Verdict {
+        self.moved = node;
         self.history.add(Event::Left { call });
-        let Some(going) = self.node.calls.get_mut(&call) else { return Ok(()) };
+        let Some(going) = self.nodes[node].calls.get_mut(&call) else { return Ok(()) };
         match going.stage {
             Stage::Recording { .. } => {
                 // Whether it is on record must be known before its end can be told.
                 going.stage = Stage::Recording { left: true };
                 Ok(())
             }
-            Stage::Recorded => self.settle(call, Money::ZERO, false),
-            Stage::Sent { billed } => {
+            Stage::Recorded => self.settle(node, call, Money::ZERO, false),
+            Stage::Sent { row, .. } if drained || row.charge == Charge::Batch => {
+                self.end(node, call, Money::ZERO)
+            }
+            Stage::Sent { .. } => {
                 let bound = going.reservation.cost;
-                let drained = self.dice.once_in(2);
-                self.settle(call, if drained { billed } else { bound }, !drained)
+                self.settle(node, call, bound, true)
             }
         }
     }
 
+    /// Upstream goes on with a batch and bills some of it, or ends it.
+    pub(crate) fn batch_goes_on(&mut self, call: CallId, cost: Money, ends: bool) -> Verdict {
+        let Some((_, ended)) = self.batches.get_mut(&call) else { return Ok(()) };
+        *ended = ends;
+        let bill = self.bills.entry(call).or_default();
+        *bill = bill.checked_add(cost).unwrap_or(*bill);
+        self.history.add(Event::Billed { call, cost });
+        self.auditor.billed(call, cost)
+    }
+
     /// Ends a call in the gate and hands its end to the journal.
-    fn settle(&mut self, call: CallId, cost: Money, unsettled: bool) -> Verdict {
+    fn settle(&mut self, node: usize, call: CallId, cost: Money, unsettled: bool) -> Verdict {
         self.history.add(Event::Settled { call, cost, unsettled });
-        if self.let_go(call, cost, unsettled)? {
-            self.hand_over(Item::Settlement { call, at: self.now, cost, unsettled });
+        let goes_on = self.batches.contains_key(&call);
+        if self.let_go(node, call, (cost, unsettled), goes_on)? {
+            let at = self.now_at(node);
+            self.hand_over(node, Item::Settlement { call, at, cost, unsettled });
         }
         Ok(())
     }
 
-    fn let_go(&mut self, call: CallId, cost: Money, unsettled: bool) -> Result<bool, String> {
-        let Some(going) = self.node.calls.remove(&call) else { return Ok(false) };
+    fn let_go(
+        &mut self,
+        node: usize,
+        call: CallId,
+        (cost, unsettled): (Money, bool),
+        goes_on: bool,
+    ) -> Result<bool, String> {
+        let now = self.now_at(node);
+        let here = &mut self.nodes[node];
+        let Some(going) = here.calls.remove(&call) else { return Ok(false) };
         let ending = Ending { cost, unsettled, input_tokens: None, output_tokens: None };
-        self.node.gate.settle(going.reservation, ending, self.now);
-        self.auditor.settled(call, cost)?;
+        here.gate.settle(going.reservation, ending, now);
+        self.auditor.settled(call, cost, goes_on)?;
         Ok(true)
     }
 
     /// Hands an item to the journal; one refused at once is answered like any other.
-    pub(crate) fn hand_over(&mut self, item: Item) {
-        if let Some(item) = self.journal.hand_over(item) {
-            self.node.replies.push_back((item, Answer::Refused));
+    pub(crate) fn hand_over(&mut self, node: usize, item: Item) {
+        let here = &mut self.nodes[node];
+        let life: Life = here.life;
+        if let Some(item) = here.hand_over(item) {
+            self.replies.push((life, item, Answer::Refused));
         }
-    }
-
-    fn sent(&self, call: CallId) -> Option<(Money, Money)> {
-        let going = self.node.calls.get(&call)?;
-        match going.stage {
-            Stage::Sent { billed } => Some((billed, going.reservation.cost)),
-            _ => None,
-        }
-    }
-
-    fn some_call(&mut self, is_such: impl Fn(Stage) -> bool) -> Option<CallId> {
-        let such = self.node.calls.iter().filter(|(_, going)| is_such(going.stage));
-        let such: Vec<CallId> = such.map(|(call, _)| *call).collect();
-        such.get(self.dice.place(such.len())).copied()
     }
 }
 

@@ -2,27 +2,29 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use chamberlain_core::id::CallId;
 use chamberlain_core::money::Money;
 
 /// Events that are kept to be told when something is wrong.
-const KEPT: usize = 48;
+const KEPT: usize = 60;
 
 /// One thing that happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Hash, Debug)]
 pub(crate) enum Event {
-    Started,
+    Started { node: usize, life: u32 },
     Clock { ms: i64 },
     Limit { scope: usize, daily: Option<Money>, monthly: Option<Money> },
-    Admitted { call: CallId, bound: Option<Money> },
+    Published { node: usize },
+    Admitted { node: usize, call: CallId, bound: Option<Money> },
     Waits { call: CallId },
     Refused { call: CallId, left: Option<Money> },
-    LeaseAsked { ticket: u64, accounts: usize },
+    LeaseAsked { node: usize, ticket: u64, accounts: usize },
     LeaseGranted { ticket: u64, granted: Money },
     LeaseRefused { ticket: u64 },
-    Committed { items: usize },
-    Failed { items: usize, refused: usize },
+    Committed { node: usize, items: usize, lost: bool },
+    Failed { node: usize, items: usize, refused: usize },
     Recorded { call: CallId },
     NotRecorded { call: CallId },
     Billed { call: CallId, cost: Money },
@@ -30,8 +32,66 @@ pub(crate) enum Event {
     Settled { call: CallId, cost: Money, unsettled: bool },
     WriteOffAsked { call: CallId, cost: Money },
     WrittenOff { call: CallId, let_go: Money, cost: Money },
-    Killed,
+    Killed { node: usize },
+    DeclaredDead { node: usize },
+    Fenced { node: usize },
     PowerLost { kept: usize, lost: usize },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let money = |money: &Option<Money>| money.map_or("none".into(), |money| money.to_string());
+        match self {
+            Event::Started { node, life } => write!(f, "n{node} starts its life {life}"),
+            Event::Clock { ms } => write!(f, "the clock moves by {ms} ms"),
+            Event::Limit { scope, daily, monthly } => write!(
+                f,
+                "scope {scope} may spend {} a day, {} a month",
+                money(daily),
+                money(monthly)
+            ),
+            Event::Published { node } => write!(f, "n{node} hears what is in force"),
+            Event::Admitted { node, call, bound } => {
+                write!(f, "n{node} admits {call}, sets aside {}", money(bound))
+            }
+            Event::Waits { call } => write!(f, "{call} must wait"),
+            Event::Refused { call, left } => write!(f, "{call} is refused, left {}", money(left)),
+            Event::LeaseAsked { node, ticket, accounts } => {
+                write!(f, "n{node} asks for lease {ticket} of {accounts} accounts")
+            }
+            Event::LeaseGranted { ticket, granted } => {
+                write!(f, "lease {ticket} is granted, up to {granted}")
+            }
+            Event::LeaseRefused { ticket } => write!(f, "lease {ticket} is refused"),
+            Event::Committed { node, items, lost } => {
+                let lost = if *lost { "; the answers are lost" } else { "" };
+                write!(f, "{items} of n{node} are committed{lost}")
+            }
+            Event::Failed { node, items, refused } => {
+                write!(f, "a transaction over {items} of n{node} fails, {refused} are refused")
+            }
+            Event::Recorded { call } => write!(f, "{call} is on record"),
+            Event::NotRecorded { call } => write!(f, "{call} is not on record and not made"),
+            Event::Billed { call, cost } => write!(f, "upstream bills {cost} for {call}"),
+            Event::Left { call } => write!(f, "the client of {call} goes away"),
+            Event::Settled { call, cost, unsettled } => {
+                let how = if *unsettled { ", unsettled" } else { "" };
+                write!(f, "{call} ends and is charged {cost}{how}")
+            }
+            Event::WriteOffAsked { call, cost } => write!(f, "{call} is said to have cost {cost}"),
+            Event::WrittenOff { call, let_go, cost } => {
+                write!(f, "{call} is charged {cost}, {let_go} is no longer unsettled")
+            }
+            Event::Killed { node } => write!(f, "n{node} is killed"),
+            Event::DeclaredDead { node } => write!(f, "n{node} is declared dead and is not"),
+            Event::Fenced { node } => write!(f, "n{node} learns that it was declared dead"),
+            Event::PowerLost { kept, lost } => write!(
+                f,
+                "the journal loses power; {kept} transactions were on the disk, {lost} intents are \
+                 lost"
+            ),
+        }
+    }
 }
 
 /// The history of one world.
@@ -49,7 +109,7 @@ impl History {
 
     /// Adds an event.
     pub(crate) fn add(&mut self, event: Event) {
-        event.feed(&mut self.hash);
+        event.hash(&mut self.hash);
         self.count += 1;
         if self.last.len() == KEPT {
             self.last.pop_front();
@@ -59,7 +119,7 @@ impl History {
 
     /// Adds a number that must be the same in every telling.
     pub(crate) fn mix(&mut self, money: Money) {
-        self.hash.money(money);
+        money.hash(&mut self.hash);
     }
 
     /// The same for the same history.
@@ -71,57 +131,17 @@ impl History {
     pub(crate) fn count(&self) -> u64 {
         self.count
     }
+
+    /// The events since there were `count`, as far as they are kept.
+    pub(crate) fn since(&self, count: u64) -> impl Iterator<Item = &Event> {
+        let new = usize::try_from(self.count - count).unwrap_or(KEPT);
+        self.last.iter().skip(self.last.len().saturating_sub(new))
+    }
 }
 
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for event in &self.last {
-            writeln!(f, "  {event:?}")?;
-        }
-        Ok(())
-    }
-}
-
-impl Event {
-    fn feed(&self, hash: &mut Fnv) {
-        match self {
-            Event::Started => hash.word(1),
-            Event::Clock { ms } => hash.words(2, ms.cast_unsigned()),
-            Event::Limit { scope, daily, monthly } => {
-                hash.words(3, *scope as u64);
-                hash.maybe(*daily);
-                hash.maybe(*monthly);
-            }
-            Event::Admitted { call, bound } => hash.call(4, *call, *bound),
-            Event::Waits { call } => hash.call(5, *call, None),
-            Event::Refused { call, left } => hash.call(6, *call, *left),
-            Event::LeaseAsked { ticket, accounts } => {
-                hash.words(7, *ticket);
-                hash.word(*accounts as u64);
-            }
-            Event::LeaseGranted { ticket, granted } => {
-                hash.words(8, *ticket);
-                hash.money(*granted);
-            }
-            Event::LeaseRefused { ticket } => hash.words(9, *ticket),
-            Event::Committed { items } => hash.words(10, *items as u64),
-            Event::Failed { items, refused } => hash.words(11, (*items * 4096 + *refused) as u64),
-            Event::Recorded { call } => hash.call(12, *call, None),
-            Event::NotRecorded { call } => hash.call(13, *call, None),
-            Event::Billed { call, cost } => hash.call(14, *call, Some(*cost)),
-            Event::Left { call } => hash.call(15, *call, None),
-            Event::Settled { call, cost, unsettled } => {
-                hash.call(16, *call, Some(*cost));
-                hash.word(u64::from(*unsettled));
-            }
-            Event::WriteOffAsked { call, cost } => hash.call(17, *call, Some(*cost)),
-            Event::WrittenOff { call, let_go, cost } => {
-                hash.call(18, *call, Some(*let_go));
-                hash.money(*cost);
-            }
-            Event::Killed => hash.word(19),
-            Event::PowerLost { kept, lost } => hash.words(20, (*kept * 4096 + *lost) as u64),
-        }
+        self.last.iter().try_for_each(|event| writeln!(f, "  {event}"))
     }
 }
 
@@ -129,33 +149,17 @@ impl Event {
 #[derive(Debug)]
 struct Fnv(u64);
 
-impl Fnv {
-    fn word(&mut self, word: u64) {
-        for half in [word & 0xffff_ffff, word >> 32] {
-            self.0 = (self.0 ^ half).wrapping_mul(0x0000_0100_0000_01b3);
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3);
             self.0 ^= self.0 >> 29;
         }
     }
 
-    fn words(&mut self, first: u64, second: u64) {
-        self.word(first);
-        self.word(second);
-    }
-
-    fn money(&mut self, money: Money) {
-        let pico = money.pico().cast_unsigned();
-        self.words(pico as u64, (pico >> 64) as u64);
-    }
-
-    fn maybe(&mut self, money: Option<Money>) {
-        self.word(u64::from(money.is_some()));
-        self.money(money.unwrap_or_default());
-    }
-
-    fn call(&mut self, kind: u64, call: CallId, money: Option<Money>) {
-        let id = u128::from_be_bytes(call.to_bytes());
-        self.word(kind);
-        self.words(id as u64, (id >> 64) as u64);
-        self.maybe(money);
+    fn finish(&self) -> u64 {
+        self.0
     }
 }

@@ -1,21 +1,26 @@
 //! A simulation of the money, moved by hand and decided by one seed. Never shipped.
 //!
-//! The gate is core's own. Around it stand models: a durable journal, clients, upstream, a clock,
-//! people who change limits, kills and power losses. After every step an auditor with simpler
+//! The gate is core's own. Around it stand models: a durable journal that one node or several share,
+//! clients, upstream, a clock, people who change limits, kills and power losses. After every step an auditor with simpler
 //! books of its own looks whether the invariants I1 to I4 of ARCHITECTURE.md hold; the hash of the
 //! history shows I10. It knows no network, no disk, no threads and no time but its own.
 
 mod auditor;
 mod calls;
+mod chance;
 mod dice;
 mod history;
 mod journal;
+mod node;
 mod record;
 mod recovery;
+mod script;
+mod upstream;
 mod weather;
 mod world;
 
-use crate::world::World;
+use crate::chance::Chance;
+pub use crate::script::{ScriptError, tell};
 
 /// What one history came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,13 +52,14 @@ pub struct Violation {
 /// # Errors
 /// The first violation.
 pub fn run(seed: u64, steps: u64) -> Result<Summary, Box<Violation>> {
-    let mut world = World::new(seed);
+    let mut chance = Chance::new(seed);
     for step in 0..steps {
-        world.step().map_err(|what| {
-            let history = world.history.to_string();
+        chance.step().map_err(|what| {
+            let history = chance.world.history.to_string();
             Box::new(Violation { seed, step, what, history })
         })?;
     }
+    let Chance { world, .. } = chance;
     Ok(Summary {
         hash: world.history.hash(),
         events: world.history.count(),

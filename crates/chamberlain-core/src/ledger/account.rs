@@ -90,6 +90,27 @@ pub struct LeaseWanted {
     pub limit: Money,
 }
 
+impl LeaseWanted {
+    /// What the lease rises to, given the node's own balance and what other nodes hold or have
+    /// spent of the account (nothing, where the ledger is one node's alone). A lease never falls,
+    /// and never rises above what the others leave of the limit. What it rises to may be less than
+    /// what was asked for. `None` when it cannot rise and is too small.
+    ///
+    /// The same for the same books, however often it is asked: `granted` is a height, not a step.
+    pub fn decide(&self, own: &Balance, elsewhere: Money) -> Option<Money> {
+        let wanted = self.granted.max(own.granted).max(own.used());
+        if wanted <= own.granted {
+            return Some(own.granted);
+        }
+        if self.granted > self.limit || own.used() > self.limit {
+            return None;
+        }
+        let room = self.limit.saturating_sub(elsewhere);
+        let granted = wanted.min(room);
+        (granted >= own.used() && granted > own.granted).then_some(granted)
+    }
+}
+
 /// The answer: the account's `granted` is now durably this.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Grant {
@@ -101,3 +122,35 @@ pub struct Grant {
 
 /// The window kinds of a scope, for code that walks both.
 pub const WINDOW_KINDS: [WindowKind; 2] = WindowKind::ALL;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn usd(usd: i64) -> Money {
+        Money::from_usd(usd)
+    }
+
+    /// What a lease rises to, from `granted`, with `spent` of it spent, when 30 of 100 are asked.
+    fn decided(granted: i64, spent: i64, elsewhere: i64) -> Option<Money> {
+        let (start, end) = (Timestamp::from_ms(0), Timestamp::from_ms(1));
+        let window = Window { kind: WindowKind::Daily, start, end };
+        let account = AccountId { scope: Scope::Organization, window };
+        let own = Balance { granted: usd(granted), settled: usd(spent), ..Balance::default() };
+        LeaseWanted { account, granted: usd(30), limit: usd(100) }.decide(&own, usd(elsewhere))
+    }
+
+    #[test]
+    fn a_lease_rises_to_what_others_leave_and_never_falls() {
+        assert_eq!(decided(0, 0, 0), Some(usd(30)));
+        assert_eq!(decided(30, 9, 99), Some(usd(30)), "asked twice, answered alike");
+        assert_eq!(decided(40, 9, 60), Some(usd(40)));
+        assert_eq!(decided(20, 9, 75), Some(usd(25)), "the rest of the budget");
+        assert_eq!(decided(20, 9, 80), None);
+        assert_eq!(decided(0, 0, 120), None, "a limit that was lowered");
+        assert_eq!(decided(0, 50, 0), Some(usd(50)), "spent while there was no limit");
+        assert_eq!(decided(0, 50, 60), None);
+        assert_eq!(decided(0, 101, 0), None);
+    }
+}

@@ -1,6 +1,6 @@
 //! The simulation, a little of it: `cargo xtask sim` lives longer.
 
-use chamberlain_sim::run;
+use chamberlain_sim::{run, tell};
 
 const SEEDS: u64 = 200;
 const STEPS: u64 = 600;
@@ -26,4 +26,21 @@ fn one_seed_is_one_history() {
         assert_eq!(run(seed, 300).unwrap(), run(seed, 300).unwrap(), "seed {seed}");
     }
     assert_ne!(run(1, 300).unwrap().hash, run(2, 300).unwrap().hash);
+}
+
+/// Every script of `scripts/`, told. A broken invariant would stand in its transcript; none does.
+#[test]
+fn scripts_are_told_as_they_were() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let script = std::fs::read_to_string(&path).unwrap();
+        let transcript = tell(&script).unwrap_or_else(|error| panic!("{name}, {error}"));
+        assert!(!transcript.contains("THE AUDITOR"), "{name}:\n{transcript}");
+        insta::assert_snapshot!(name, transcript);
+        count += 1;
+    }
+    assert_eq!(count, 11, "scripts were added or lost; tell so here");
 }

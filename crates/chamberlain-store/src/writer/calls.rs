@@ -180,14 +180,14 @@ impl State {
         let mut grants = Vec::with_capacity(wanted.len());
         for lease in wanted {
             let balance = self.books.balance(connection, &lease.account)?;
-            let granted = lease.granted.max(balance.granted).max(balance.used());
-            if granted > lease.limit && granted > balance.granted {
+            // The store is one node's alone.
+            let Some(granted) = lease.decide(&balance, Money::ZERO) else {
                 return Err(Trouble::Refused(StoreFault::AboveLimit {
                     account: lease.account.to_string(),
                     limit: lease.limit.to_string(),
-                    wanted: granted.to_string(),
+                    wanted: lease.granted.max(balance.used()).to_string(),
                 }));
-            }
+            };
             grants.push(Grant { account: lease.account.clone(), granted });
         }
         for (grant, lease) in grants.iter().zip(wanted) {
