@@ -127,16 +127,11 @@ impl Settings {
 
 /// What nobody may do until it is allowed by name.
 ///
-/// Threads, containers and their files live upstream under ids; until ids are bound to the key
-/// that made them, one tenant's id would open another's. `billing_policy` changes what a call
-/// costs in ways the price book does not know. A server tool that this version does not know has
-/// no price and no bound.
-pub const CAPABILITIES_DENIED: [Capability; 4] = [
-    Capability::Threads,
-    Capability::Containers,
-    Capability::BillingPolicy,
-    Capability::UnknownServerTool,
-];
+/// A skill of the workspace's own is nobody's in particular: one tenant would run another's.
+/// `billing_policy` changes what a call costs in ways the price book does not know. A server tool
+/// that this version does not know has no price and no bound.
+pub const CAPABILITIES_DENIED: [Capability; 3] =
+    [Capability::CustomSkills, Capability::BillingPolicy, Capability::UnknownServerTool];
 
 /// The policy of an environment with nothing configured: every priced, active model.
 pub fn default_policy() -> Policy {

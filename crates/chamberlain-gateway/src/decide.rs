@@ -17,6 +17,7 @@ use crate::gateway::Inner;
 use crate::headers;
 use crate::identify::Call;
 use crate::inspect::{Content, Inspected};
+use crate::own::Home;
 use crate::record::Subject;
 use crate::refuse::{Fault, Stop};
 use chamberlain_core::anthropic::request::{CallerFacts, Capability, RequestFacts};
@@ -56,7 +57,7 @@ impl Inner {
     /// Asks pauses, then the environment's policy, then the key's, as they are now: a body may
     /// have taken ten minutes to come in, and a key that was stopped since then has no say.
     pub(crate) fn decide(&self, inspected: Inspected) -> Result<Decided, Stop> {
-        let Inspected { call, head, route, content, request, caller } = inspected;
+        let Inspected { call, head, route, content, request, caller, home } = inspected;
         let call = self.look_again(&call)?.unwrap_or(call);
         pauses(&call, call.at)?;
         let operation = operation(&call, &caller)?;
@@ -72,6 +73,7 @@ impl Inner {
             }
         };
         let destination = self.destination(&call)?;
+        stays_at_home(request.as_ref(), home, &destination)?;
         // A key that is not open is found out before anything is set aside or recorded for it.
         self.address(&destination)?;
         let keep_billing = call.snapshot.settings.forward_billing_headers;
@@ -137,6 +139,20 @@ fn pauses(call: &Call, now: Timestamp) -> Result<(), Refusal> {
         return Ok(());
     };
     Err(Refusal::Paused { scope, reason: pause.reason, until: pause.until })
+}
+
+/// A thread is known to the upstream key that it was begun with, and surely to no other.
+fn stays_at_home(
+    request: Option<&RequestFacts>,
+    home: Option<Home>,
+    destination: &Destination,
+) -> Result<(), Refusal> {
+    let Some(home) = home.filter(|home| home.as_ref() != destination.key()) else { return Ok(()) };
+    tracing::debug!(?home, "a thread lives with another upstream key");
+    match request.and_then(|request| request.previous_message.clone()) {
+        Some(id) => Err(Refusal::UnknownThread { id, moved: true }),
+        None => Ok(()),
+    }
 }
 
 /// The operation in force: a key that is bound to one cannot be talked into another.

@@ -24,6 +24,7 @@ use crate::keys::KeySource;
 use crate::listening::Listening;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::own::Messages;
 use crate::recall::Recalls;
 use crate::strangers::Strangers;
 use crate::upstream::{BadBase, Base};
@@ -96,6 +97,8 @@ pub(crate) struct Inner {
     pub(crate) standings: Standings,
     pub(crate) strangers: Strangers,
     pub(crate) metrics: Metrics,
+    /// Which answers went to whom, lately.
+    pub(crate) messages: Messages,
     pub(crate) recalls: Recalls,
     /// Every task that works on a call after its client may have gone.
     pub(crate) calls: TaskTracker,
@@ -130,6 +133,7 @@ impl Gateway {
             standings: Standings::default(),
             strangers: Strangers::default(),
             metrics: Metrics::default(),
+            messages: Messages::default(),
             recalls: Recalls::default(),
             calls: TaskTracker::new(),
         };

@@ -21,6 +21,7 @@ use crate::gateway::Inner;
 use crate::headers::{BETA, OPERATION, VERSION};
 use crate::identify::{Call, Identified, carries_key};
 use crate::notice::Witness;
+use crate::own::Home;
 use crate::refuse::{Fault, Stop};
 
 /// Bodies above this size are decoded and parsed beside the threads that move bytes.
@@ -36,6 +37,8 @@ pub(crate) struct Inspected {
     /// What the body says; `None` where there is none to read.
     pub(crate) request: Option<RequestFacts>,
     pub(crate) caller: CallerFacts,
+    /// Where the thread lives that it goes on with.
+    pub(crate) home: Option<Home>,
 }
 
 /// A body as it came, and as it reads.
@@ -82,13 +85,14 @@ impl Inner {
                 return Err(no_body_wanted().into());
             }
             let content = Content { decoded: original.clone(), original, hold };
-            return Ok(Inspected { call, head, route, content, request: None, caller });
+            return Ok(Inspected { call, head, route, content, request: None, caller, home: None });
         }
-        let (decoded, request) = self.read_facts(&call, encoding, &original, &mut hold).await?;
+        let (decoded, mut request) = self.read_facts(&call, encoding, &original, &mut hold).await?;
         // Only a name that is known: what else a client writes there may be anything.
         witness.model = call.snapshot.prices.model(&request.model).map(|model| model.id.clone());
+        let home = self.own(&call, &mut request).await?;
         let content = Content { original, decoded, hold };
-        Ok(Inspected { call, head, route, content, request: Some(request), caller })
+        Ok(Inspected { call, head, route, content, request: Some(request), caller, home })
     }
 
     async fn read_facts(

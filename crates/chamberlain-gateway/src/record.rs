@@ -6,6 +6,7 @@ use chamberlain_core::anthropic::request::RequestFacts;
 use chamberlain_core::record::{Intent, Route};
 
 use crate::decide::Destination;
+use crate::escort::Custody;
 use crate::identify::Call;
 use crate::journal::{Answer, JournalFault};
 use crate::permit::Permit;
@@ -21,6 +22,8 @@ pub(crate) struct Subject {
     /// True when upstream may sample more than once: what was seen of a broken answer then says
     /// little about its cost.
     pub(crate) samples_again: bool,
+    /// What its answer may hand out.
+    pub(crate) custody: Option<Custody>,
 }
 
 impl Subject {
@@ -41,6 +44,7 @@ impl Subject {
             model,
             max_tokens: request.and_then(|request| request.max_tokens).unwrap_or(0),
             stream: request.is_some_and(|request| request.stream),
+            custody: request.filter(|_| route == Route::Messages).and_then(Custody::of),
             samples_again: request.is_some_and(|request| {
                 !request.server_tools.is_empty() || request.mcp || request.compaction
             }),

@@ -26,9 +26,10 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use crate::connect::Place;
 use crate::decide::Destination;
 use crate::ending::{End, Gone, Seen};
+use crate::escort::{Escort, Held};
 use crate::gateway::Inner;
 use crate::headers::REQUEST_ID;
-use crate::permit::Permit;
+use crate::permit::{Permit, Tale};
 use crate::recall::{Entry, parting};
 use crate::refuse::{Stop, own_request_id};
 
@@ -162,7 +163,12 @@ impl Watched {
         match &inside.flow {
             Some(flow) => {
                 let message = "The connection to Anthropic broke before the answer was complete.";
-                flow.last_words(ErrorType::ApiError, message, None)
+                let unbound = "What Anthropic handed out could not be put on record as yours, so \
+                               the answer ends here. What was worked on is charged.";
+                match flow.escort.as_ref().is_some_and(|escort| escort.has_failed()) {
+                    true => flow.last_words(ErrorType::ApiError, unbound, Some("not_on_record")),
+                    false => flow.last_words(ErrorType::ApiError, message, None),
+                }
             }
             None => inside.parting.take(),
         }
@@ -351,6 +357,10 @@ pub(crate) struct Flow {
     idle_max: Duration,
     idle: Pin<Box<Sleep>>,
     heard_at: Instant,
+    /// Binds what the answer hands out; `None` for a plain one.
+    escort: Option<Box<Escort>>,
+    /// The answer's id is remembered.
+    remembered: bool,
 }
 
 impl Flow {
@@ -374,6 +384,11 @@ impl Flow {
         let idle_ms = permit.tale().call.snapshot.settings.idle_ms_max;
         let idle_max = Duration::from_millis(idle_ms);
         let heard_at = Instant::now();
+        let Tale { call, subject, .. } = permit.tale();
+        let custody = subject.custody.clone().filter(|_| succeeded && readable);
+        let gateway = permit.gateway();
+        let escort =
+            custody.map(|it| Box::new(Escort::new(gateway, call, &destination, it, is_stream)));
         Flow {
             body,
             permit,
@@ -391,6 +406,8 @@ impl Flow {
             idle_max,
             idle: Box::pin(sleep_until(heard_at + idle_max)),
             heard_at,
+            escort,
+            remembered: false,
         }
     }
 
@@ -399,6 +416,39 @@ impl Flow {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        let Some(mut escort) = self.escort.take() else {
+            let next = self.poll_upstream(cx);
+            if let Poll::Ready(Next::Frame(frame)) = &next {
+                self.pass(frame);
+            }
+            return next;
+        };
+        let next = self.poll_escorted(&mut escort, cx);
+        self.escort = Some(escort);
+        next
+    }
+
+    /// What waits for its binding is passed on first; then upstream is asked for more.
+    fn poll_escorted(&mut self, escort: &mut Escort, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            match ready!(escort.poll(cx)) {
+                Some(Held::Frame(frame)) => {
+                    self.pass(&frame);
+                    return Poll::Ready(Next::Frame(frame));
+                }
+                Some(Held::End) => return Poll::Ready(Next::End),
+                Some(Held::Cut) => return Poll::Ready(Next::Cut),
+                None => {}
+            }
+            escort.take(match ready!(self.poll_upstream(cx)) {
+                Next::Frame(frame) => Held::Frame(frame),
+                Next::End => Held::End,
+                Next::Cut => Held::Cut,
+            });
+        }
+    }
+
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
@@ -434,11 +484,21 @@ impl Flow {
     fn read(&mut self, data: &[u8]) {
         if let Some(meter) = &mut self.meter {
             meter.push(data);
+            if !self.remembered
+                && let Some(id) = meter.message_id()
+            {
+                self.remembered = true;
+                self.permit.gateway().messages.hear(id, &self.permit.tale().call.key.id);
+            }
         }
         if let Some(left) = &mut self.left_bytes {
             *left = left.saturating_sub(data.len() as u64);
         }
-        match data {
+    }
+
+    /// Notes what the client gets.
+    fn pass(&mut self, frame: &Frame<Bytes>) {
+        match frame.data_ref().map_or(&[][..], |data| data) {
             [.., before, last] => self.tail = [*before, *last],
             [last] => self.tail = [self.tail[1], *last],
             [] => {}
@@ -447,7 +507,8 @@ impl Flow {
 
     /// True when no byte is to come.
     fn is_over(&self) -> bool {
-        self.left_bytes == Some(0) || self.body.is_end_stream()
+        let holds = self.escort.as_ref().is_some_and(|escort| escort.holds());
+        !holds && (self.left_bytes == Some(0) || self.body.is_end_stream())
     }
 
     /// True when an end at this point is not a truncation.
@@ -471,6 +532,9 @@ impl Flow {
 
     fn end(self, whole: bool, gone: Option<Gone>) {
         let metered = self.meter.map(Meter::finish).unwrap_or_default();
+        if let Some(id) = metered.message_id.as_deref().filter(|_| !self.remembered) {
+            self.permit.gateway().messages.hear(id, &self.permit.tale().call.key.id);
+        }
         let seen = seen(self.status, metered, whole);
         let upstream_request_id = self.request_id;
         let end = End { seen, gone, status: self.status, upstream_request_id };

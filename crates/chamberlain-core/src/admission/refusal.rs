@@ -11,7 +11,7 @@ use crate::ledger::account::{AccountId, Scope};
 use crate::ledger::bound::NoBound;
 use crate::ledger::price::Unpriced;
 use crate::money::Money;
-use crate::resource::ResourceKind;
+use crate::resource::{ResourceId, ResourceKind};
 use crate::source::Source;
 use crate::time::Timestamp;
 
@@ -164,6 +164,13 @@ pub enum Refusal {
         asked: u64,
         /// The cap.
         cap: u64,
+    },
+    /// A thread cannot be gone on with from there.
+    UnknownThread {
+        /// The message that was to be gone on from.
+        id: ResourceId,
+        /// True when it is the key's own, and lives with an upstream key that is not in use.
+        moved: bool,
     },
     /// The cost cannot be bounded.
     Unbounded {

@@ -106,6 +106,14 @@ impl Meter {
         }
     }
 
+    /// `id` of the message, once a stream has told it.
+    pub fn message_id(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Stream(stream) => stream.meter.message_id(),
+            Kind::Json { .. } => None,
+        }
+    }
+
     /// What was seen. For JSON this parses the body, so it is called once, at the end.
     pub fn finish(self) -> Metered {
         match self.0 {

@@ -4,13 +4,19 @@ mod block;
 mod place;
 mod reading;
 mod shape;
+mod thread;
 mod tool;
+
+use std::collections::BTreeSet;
 
 use self::place::Place;
 use self::reading::Reading;
 use super::json::{self, JsonError};
+use crate::resource::ResourceId;
 use crate::source::Source;
 use crate::usage::Speed;
+
+pub use self::thread::ThreadMemory;
 
 /// One capability a request uses, read from its body. Policies allow or deny each by name.
 #[derive(
@@ -56,6 +62,8 @@ pub enum Capability {
     Compaction,
     /// `container` by id.
     Containers,
+    /// `container.skills` that are not Anthropic's own: they belong to the whole workspace.
+    CustomSkills,
     /// `inference_geo`.
     InferenceGeo,
     /// `service_tier` other than `standard_only`.
@@ -72,7 +80,19 @@ pub enum Capability {
 }
 
 /// The longest cache lifetime a request may write.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum CacheWrites {
     /// No `cache_control` anywhere.
     #[default]
@@ -84,7 +104,8 @@ pub enum CacheWrites {
 }
 
 /// Which server tool.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ServerToolKind {
     /// `web_search_*`
     WebSearch,
@@ -103,7 +124,7 @@ pub enum ServerToolKind {
 }
 
 /// A declared server tool with the limits the request puts on it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct ServerTool {
     /// Which.
     pub kind: ServerToolKind,
@@ -171,7 +192,7 @@ pub struct RequestFacts {
     /// Image blocks.
     pub images: u64,
     /// True when something is read that the body does not show: URL and file sources, PDFs,
-    /// containers, continued threads.
+    /// containers. What a continued thread holds is not among it.
     pub prompt_is_elsewhere: bool,
     /// True when only small fixed framing is added to the prompt: no tools, no structured output,
     /// nothing unknown.
@@ -190,8 +211,26 @@ pub struct RequestFacts {
     pub fallbacks: Fallbacks,
     /// `thread`.
     pub thread: Thread,
+    /// `thread.previous_message_id`: what a continued thread goes on from.
+    pub previous_message: Option<ResourceId>,
+    /// Tokens that the thread holds already, at the most, where they are remembered. Not in the
+    /// body: whoever looks the thread up sets it with [`RequestFacts::resume`].
+    pub thread_tokens: Option<u64>,
+    /// An earlier turn of the thread had a field that this version does not know. Set in the same
+    /// way.
+    pub thread_unknown: bool,
+    /// `diagnostics.previous_message_id`: what a cache miss is to be explained by.
+    pub diagnosed_message: Option<ResourceId>,
+    /// `container` by id.
+    pub container: Option<ResourceId>,
+    /// Files that sources and container uploads name.
+    pub files: BTreeSet<ResourceId>,
     /// Compaction may run.
     pub compaction: bool,
+    /// `context_management` has edits, so that part of the prompt may be left out.
+    pub context_edits: bool,
+    /// `thinking.type` as written.
+    pub thinking: Option<String>,
     /// `speed`.
     pub speed: Speed,
     /// `inference_geo` as written.

@@ -8,10 +8,10 @@
 //! | In the request | Reading |
 //! |---|---|
 //! | a prompt that is all in the body | no more tokens than bytes, plus images and framing |
-//! | anything read from elsewhere, server tools, MCP, a continued thread, a field let pass unknown | a full context window |
+//! | anything read from elsewhere, server tools, MCP, a field let pass unknown | a full context window |
 //! | an unknown field | refused, unless the operator says that it costs nothing |
 //! | a client tool that Anthropic brings the definition of | the definition, rounded up |
-//! | a continued thread | prompts written to the cache for an hour, as what it remembers may ask for |
+//! | a continued thread | what it held after its last turn and what this one adds; where that is not known, a full context window. Prompts written to the cache for an hour. The tools and modes of every turn before count again |
 //! | a server tool declared inside a message of a thread | refused: what continues the thread would not show it |
 //! | server tools, MCP | ten samplings, and one for each use of an advisor; prompts written to the cache |
 //! | `max_tokens` | for each sampling, as asked |
@@ -100,13 +100,16 @@ pub enum NoBound {
 
 /// Tokens of one prompt at the most, for a model with that context window.
 pub(crate) fn prompt_bound(facts: &RequestFacts, context_window: u64) -> u64 {
-    if !prompt_is_in_body(facts) {
-        return context_window;
-    }
+    let carried = match (facts.thread, facts.thread_tokens) {
+        _ if !new_prompt_is_in_body(facts) => return context_window,
+        (Thread::Continue, None) => return context_window,
+        (Thread::Continue, Some(tokens)) => tokens,
+        (Thread::None | Thread::Create, _) => 0,
+    };
     let framing = if facts.plain { FRAMING_PLAIN } else { FRAMING };
     let images = facts.images.saturating_mul(TOKENS_PER_IMAGE);
     let compaction = if facts.compaction { FRAMING } else { 0 };
-    [images, framing, compaction, facts.builtin_tool_tokens]
+    [carried, images, framing, compaction, facts.builtin_tool_tokens]
         .iter()
         .fold(facts.prompt_bytes, |tokens, more| tokens.saturating_add(*more))
         .min(context_window)
@@ -115,10 +118,14 @@ pub(crate) fn prompt_bound(facts: &RequestFacts, context_window: u64) -> u64 {
 /// Whether everything the model will read can be seen in the body. Results of server tools and
 /// MCP cannot, nor can what a field does that this version does not know.
 fn prompt_is_in_body(facts: &RequestFacts) -> bool {
+    new_prompt_is_in_body(facts) && facts.thread != Thread::Continue
+}
+
+/// The same of what this request adds to a thread.
+fn new_prompt_is_in_body(facts: &RequestFacts) -> bool {
     !facts.prompt_is_elsewhere
         && facts.server_tools.is_empty()
         && !facts.mcp
-        && facts.thread != Thread::Continue
         && facts.unknown_fields.is_empty()
 }
 

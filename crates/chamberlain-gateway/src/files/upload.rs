@@ -76,7 +76,8 @@ pub(crate) fn announced(
     }
     hold.grow(UPLOAD_HOLD_BYTES, settings.bodies_in_flight_bytes_max)?;
     let content = Content { original: Bytes::new(), decoded: Bytes::new(), hold };
-    Ok(Inspected { call, head, route: Route::FileUpload, content, request: None, caller })
+    let route = Route::FileUpload;
+    Ok(Inspected { call, head, route, content, request: None, caller, home: None })
 }
 
 impl Inner {

@@ -44,6 +44,7 @@ struct State {
     intents: Mood,
     leases: Mood,
     bindings: Mood,
+    lookups: Mood,
     resources: BTreeMap<(ResourceKind, ResourceId), Resource>,
     kept_intents: Vec<IntentAnswer>,
     kept_bindings: Vec<BindAnswer>,
@@ -142,7 +143,8 @@ impl Journal for MemoryJournal {
     fn resources(&self, wanted: Vec<(ResourceKind, ResourceId)>) -> Answer<Vec<Option<Resource>>> {
         let state = self.state.lock();
         let found = wanted.iter().map(|key| state.resources.get(key).cloned()).collect();
-        Box::pin(async { Ok(found) })
+        let works = state.lookups != Mood::Broken;
+        Box::pin(async move { if works { Ok(found) } else { broken() } })
     }
 
     fn resources_of(&self, page: ResourcePage) -> Answer<Option<ResourceList>> {
@@ -203,7 +205,16 @@ impl MemoryJournal {
 
     /// Puts a resource there as if it had been bound before.
     pub(crate) fn has(&self, resource: Resource) {
-        self.state.lock().bind(resource);
+        let mut state = self.state.lock();
+        state.resources.insert((resource.kind, resource.id.clone()), resource);
+    }
+
+    pub(crate) fn lookups_are(&self, mood: Mood) {
+        self.state.lock().lookups = mood;
+    }
+
+    pub(crate) fn kept_bindings(&self) -> usize {
+        self.state.lock().kept_bindings.len()
     }
 
     /// Answers everybody who was kept waiting, and nobody waits from now on.

@@ -14,6 +14,7 @@ mod leaving;
 mod metrics;
 mod money;
 mod outcomes;
+mod own;
 mod pass;
 mod recall;
 mod refuse;

@@ -527,11 +527,11 @@ pub(crate) static KEYS: &[Key] = &[
     key(
         "environments.*.policy.capabilities_deny",
         Kind::Capabilities,
-        "[\"threads\", \"containers\", \"billing_policy\", \"unknown_server_tool\"]",
-        "[\"threads\", \"containers\", \"billing_policy\", \"unknown_server_tool\", \
+        "[\"custom_skills\", \"billing_policy\", \"unknown_server_tool\"]",
+        "[\"custom_skills\", \"billing_policy\", \"unknown_server_tool\", \
           \"images\", \"long_context\"]",
         "What a request may not use; deny wins. What you write replaces this list: keep the first \
-         four unless every key of the environment belongs to one tenant.",
+         three unless every key of the environment belongs to one tenant.",
     ),
     key(
         "environments.*.policy.max_tokens",

@@ -27,7 +27,7 @@ const PRODUCTION: &[(&str, &str)] = &[
     ),
     (
         "policy.capabilities_deny",
-        "[\"threads\", \"containers\", \"billing_policy\", \"unknown_server_tool\", \
+        "[\"custom_skills\", \"billing_policy\", \"unknown_server_tool\", \
          \"images\", \"long_context\", \"code_execution\"]",
     ),
     ("policy.max_tokens", "4096"),

@@ -91,6 +91,8 @@ impl Refusal {
             Refusal::Operation { .. } => (403, T::PermissionError, "operation_not_allowed"),
             Refusal::Capability { .. } => (403, T::PermissionError, "capability_not_allowed"),
             Refusal::MaxTokens { .. } => (403, T::PermissionError, "max_tokens_above_cap"),
+            // Anthropic's own word for it: SDKs send the whole conversation again when they read it.
+            Refusal::UnknownThread { .. } => (404, T::NotFoundError, "thread_not_found"),
             // The mend is in the request, so it is the request that is wrong.
             Refusal::Unbounded { .. } => (400, T::InvalidRequestError, "unbounded_cost"),
             Refusal::Budget { .. } => (429, T::BillingError, "budget_exceeded"),
@@ -146,6 +148,14 @@ impl Refusal {
                 bare(path)
             ),
             Refusal::WrongMethod { allowed } => format!("This route takes {allowed} only."),
+            Refusal::UnknownThread { id, moved: false } => format!(
+                "There is no thread to go on with from {id} that was made with this virtual key. \
+                 Send the whole conversation with thread: {{\"type\": \"create\"}}."
+            ),
+            Refusal::UnknownThread { id, moved: true } => format!(
+                "The thread of {id} lives with an upstream key that this environment does not use \
+                 any more. Send the whole conversation with thread: {{\"type\": \"create\"}}."
+            ),
             Refusal::Malformed(malformed) => {
                 format!("Not sent on: {malformed}. Mend it and send it again.")
             }

@@ -1,10 +1,15 @@
 use super::*;
 use crate::anthropic::error::ErrorType;
 use crate::id::{EnvironmentName, VirtualKeyId};
+use crate::resource::{ResourceId, ResourceKind};
 use crate::time::{Calendar, WindowKind};
 
 fn at(text: &str) -> Timestamp {
     Timestamp::from_rfc3339(text).unwrap()
+}
+
+fn id(text: &str) -> ResourceId {
+    ResourceId::parse(text).unwrap()
 }
 
 fn production() -> Scope {
@@ -81,6 +86,8 @@ fn all() -> Vec<Refusal> {
             rule: "environment production (capabilities_deny)".to_owned(),
         },
         Refusal::MaxTokens { asked: 8_192, cap: 4_096 },
+        Refusal::UnknownThread { id: id("msg_1"), moved: false },
+        Refusal::UnknownThread { id: id("msg_1"), moved: true },
         unbounded("tools[].max_uses"),
         budget(Money::ZERO, Some(812)),
         budget(Money::from_usd(3), None),
@@ -128,10 +135,11 @@ fn place(refusal: &Refusal) -> usize {
         Refusal::Draining => 26,
         Refusal::UploadTooLarge { .. } => 27,
         Refusal::UnknownResource { .. } => 28,
+        Refusal::UnknownThread { .. } => 29,
     }
 }
 
-const VARIANTS: usize = 29;
+const VARIANTS: usize = 30;
 
 #[test]
 fn every_refusal_has_its_answer() {
@@ -201,6 +209,10 @@ fn every_refusal_has_its_answer() {
       The request uses web_search, which environment production (capabilities_deny) does not allow. Leave it out, or ask your operator.
     403 permission_error max_tokens_above_cap stop
       max_tokens is 8192, above the cap of 4096. Send 4096 or less, or ask your operator to raise the cap.
+    404 not_found_error thread_not_found stop
+      There is no thread to go on with from msg_1 that was made with this virtual key. Send the whole conversation with thread: {"type": "create"}.
+    404 not_found_error thread_not_found stop
+      The thread of msg_1 lives with an upstream key that this environment does not use any more. Send the whole conversation with thread: {"type": "create"}.
     400 invalid_request_error unbounded_cost stop
       What this request may cost has no upper bound, so no budget could hold it: tools[].max_uses: say how often it may run.
     429 billing_error budget_exceeded stop

@@ -175,6 +175,10 @@ impl StreamMeter {
         self.stopped || self.seen.error_type.is_some()
     }
 
+    pub(super) fn message_id(&self) -> Option<&str> {
+        self.seen.message_id.as_deref()
+    }
+
     pub(super) fn finish(self) -> Metered {
         let mut seen = self.seen;
         if let Some(model) = self.usage.fallback_model() {

@@ -94,6 +94,8 @@ pub(super) struct Block {
     pub(super) cited: bool,
     /// A block inside it is of a kind this version does not know.
     pub(super) holds_unknown: bool,
+    /// Files that were only mentioned when it began.
+    pub(super) mentions_before: usize,
 }
 
 /// What a block means for the prompt.

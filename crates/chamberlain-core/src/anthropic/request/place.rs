@@ -25,6 +25,10 @@ pub(super) enum Place {
     Source,
     SourceType,
     SourceData,
+    /// `file_id` of a source.
+    SourceFile,
+    /// `file_id` of a block.
+    BlockFile,
     Citations,
     CitationsEnabled,
     CacheControl,
@@ -50,10 +54,14 @@ pub(super) enum Place {
     FallbackSpeed,
     Thread,
     ThreadType,
+    ThreadPrevious,
+    Diagnostics,
+    DiagnosedMessage,
     Container,
     ContainerId,
     Skills,
     Skill,
+    SkillType,
     McpServers,
     McpServer,
     ContextManagement,
@@ -90,8 +98,8 @@ impl Place {
             "fallbacks" => Place::Fallbacks,
             "thread" => Place::Thread,
             "fallback_credit_token" | "billing_policy" => Place::OtherPayer,
-            "tool_choice" | "stop_sequences" | "temperature" | "top_p" | "top_k"
-            | "diagnostics" => Place::Unread,
+            "diagnostics" => Place::Diagnostics,
+            "tool_choice" | "stop_sequences" | "temperature" | "top_p" | "top_k" => Place::Unread,
             _ => return None,
         })
     }
@@ -104,6 +112,7 @@ impl Place {
             "citations" => Place::Citations,
             "cache_control" => Place::CacheControl,
             "tool" => Place::ToolChange,
+            "file_id" => Place::BlockFile,
             // The caller's own data, with names of the caller's choice.
             "input" | "input_schema" => Place::Unread,
             _ => Place::Attribute,
@@ -147,6 +156,7 @@ impl Place {
             (Place::Message, _) => Place::Attribute,
             (Place::Source, "type") => Place::SourceType,
             (Place::Source, "data") => Place::SourceData,
+            (Place::Source, "file_id") => Place::SourceFile,
             (Place::Citations, "enabled") => Place::CitationsEnabled,
             (Place::CacheControl, "ttl") => Place::CacheTtl,
             (Place::ToolChange, "definition") => Place::Tool,
@@ -155,6 +165,9 @@ impl Place {
             (Place::OutputConfig, "format") => Place::OutputFormat,
             (Place::OutputConfig, "task_budget") => Place::TaskBudget,
             (Place::Thread, "type") => Place::ThreadType,
+            (Place::Thread, "previous_message_id") => Place::ThreadPrevious,
+            (Place::Diagnostics, "previous_message_id") => Place::DiagnosedMessage,
+            (Place::Skill, "type") => Place::SkillType,
             (Place::Container, "id") => Place::ContainerId,
             (Place::Container, "skills") => Place::Skills,
             (Place::ContextManagement, "edits") => Place::Edits,

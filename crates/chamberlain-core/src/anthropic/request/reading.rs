@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use super::block::{Block, Kind, SourceKind, Verdict};
 use super::place::Place;
-use super::shape::{array_or_null, model, name, object, object_or_null, speed, text, whole, wrong};
+use super::shape::{
+    array_or_null, id, model, name, object, object_or_null, speed, text, whole, wrong,
+};
 use super::tool::ToolDraft;
 use super::{CacheWrites, Capability, Fallback, Fallbacks, MalformedRequest, RequestFacts, Thread};
 use crate::anthropic::json::{Listener, Value, Wrong, quoted};
+use crate::resource::ResourceId;
 use crate::usage::Speed;
 
 /// Tokens of one image, at the most.
@@ -23,6 +26,8 @@ const MESSAGE_MEMBERS: [&str; 5] =
     ["role", "content", "cache_control", "output_config", "clear_at"];
 /// So many unknown fields are named; more of them say nothing new.
 const UNKNOWN_FIELDS_NAMED: usize = 32;
+/// Files that one request may name, each with its look-up.
+const FILES_MAX: usize = 1_000;
 
 /// The facts while the body passes.
 #[derive(Debug)]
@@ -37,6 +42,12 @@ pub(super) struct Reading {
     blocks: Vec<Block>,
     /// The tool that is being read.
     tool: ToolDraft,
+    /// A skill's type was `anthropic`.
+    own_skill: bool,
+    /// An entry of `fallbacks` is being read.
+    in_fallback: bool,
+    /// Files named by a block itself, whose meaning depends on what the block turns out to be.
+    mentions: Vec<ResourceId>,
 }
 
 impl Reading {
@@ -50,6 +61,9 @@ impl Reading {
             added_bytes: 0,
             blocks: Vec::new(),
             tool: ToolDraft::default(),
+            own_skill: false,
+            in_fallback: false,
+            mentions: Vec::new(),
         }
     }
 
@@ -62,10 +76,12 @@ impl Reading {
             });
         }
         let facts = &mut self.facts;
+        facts.files.extend(std::mem::take(&mut self.mentions));
         facts.prompt_bytes =
             facts.body_bytes.saturating_sub(self.payload_bytes).saturating_add(self.added_bytes);
         let images = facts.images.saturating_mul(IMAGE_TOKENS_MAX);
         if facts.prompt_is_elsewhere
+            || facts.thread == Thread::Continue
             || facts.prompt_bytes.saturating_add(images) > SHORT_CONTEXT_TOKENS
         {
             self.capabilities.insert(Capability::LongContext);
@@ -130,7 +146,7 @@ impl Reading {
             Place::EndUser => self.facts.end_user = text(value)?.map(str::to_owned),
             Place::OtherPayer if value != Value::Null => self.uses(Capability::BillingPolicy),
             Place::Metadata | Place::Thinking | Place::OutputConfig => object_or_null(value)?,
-            Place::ThinkingType => match text(value)? {
+            Place::ThinkingType => match self.thinking(value)?.as_deref() {
                 Some("disabled") => {}
                 kind => {
                     self.uses(Capability::Thinking);
@@ -156,16 +172,24 @@ impl Reading {
             Place::FallbackModel | Place::FallbackMaxTokens | Place::FallbackSpeed => {
                 self.fallback_member(place, value)?;
             }
-            Place::Thread | Place::ContextManagement => object_or_null(value)?,
+            Place::Thread | Place::ContextManagement | Place::Diagnostics => object_or_null(value)?,
+            Place::ThreadPrevious => self.facts.previous_message = id(value)?,
+            Place::DiagnosedMessage => self.facts.diagnosed_message = id(value)?,
             Place::ThreadType => self.thread(value)?,
             Place::Container => match value {
-                Value::Text(_) => self.container_by_id(),
+                Value::Text(_) => self.container_by_id(id(value)?),
                 Value::Object | Value::Null => {}
                 _ => return wrong("expected the id of a container, or an object"),
             },
-            Place::ContainerId if text(value)?.is_some() => self.container_by_id(),
+            Place::ContainerId => {
+                if let Some(id) = id(value)? {
+                    self.container_by_id(Some(id));
+                }
+            }
             Place::Skills | Place::McpServers | Place::Edits => array_or_null(value)?,
+            Place::SkillType => self.own_skill = text(value)? == Some("anthropic"),
             Place::Skill => {
+                self.own_skill = false;
                 self.uses(Capability::CodeExecution);
                 self.facts.prompt_is_elsewhere = true;
                 self.facts.plain = false;
@@ -175,7 +199,10 @@ impl Reading {
                 self.facts.mcp = true;
                 self.facts.plain = false;
             }
-            Place::Edit => object(value)?,
+            Place::Edit => {
+                object(value)?;
+                self.facts.context_edits = true;
+            }
             Place::EditType => match text(value)? {
                 Some(kind) if kind.starts_with("clear_") => {}
                 _ => self.compacts(),
@@ -186,13 +213,23 @@ impl Reading {
         Ok(())
     }
 
+    /// Notes how a request thinks; a fallback's own way is not the request's.
+    fn thinking(&mut self, value: Value<'_>) -> Result<Option<String>, Wrong> {
+        let kind = name(value)?;
+        if !self.in_fallback {
+            self.facts.thinking.clone_from(&kind);
+        }
+        Ok(kind)
+    }
+
     fn compacts(&mut self) {
         self.uses(Capability::Compaction);
         self.facts.compaction = true;
         self.facts.plain = false;
     }
 
-    fn container_by_id(&mut self) {
+    fn container_by_id(&mut self, id: Option<ResourceId>) {
+        self.facts.container = id;
         self.uses(Capability::Containers);
         self.uses(Capability::CodeExecution);
         self.facts.prompt_is_elsewhere = true;
@@ -206,7 +243,6 @@ impl Reading {
             _ => return wrong("expected \"create\" or \"continue\""),
         };
         self.uses(Capability::Threads);
-        self.facts.prompt_is_elsewhere |= self.facts.thread == Thread::Continue;
         Ok(())
     }
 
@@ -223,6 +259,7 @@ impl Reading {
 
     fn fallback(&mut self, value: Value<'_>) -> Result<(), Wrong> {
         object(value)?;
+        self.in_fallback = true;
         if let Fallbacks::List(list) = &mut self.facts.fallbacks {
             if list.len() == FALLBACKS_MAX {
                 return wrong("expected at most 3 entries");
@@ -269,6 +306,18 @@ impl Reading {
             (Place::SourceData, Value::Text(data)) => {
                 self.block(|b| b.data_bytes = data.len() as u64);
             }
+            (Place::SourceFile, value) => {
+                if let Some(id) = id(value)? {
+                    self.facts.files.insert(id);
+                    self.count_files()?;
+                }
+            }
+            (Place::BlockFile, value) => {
+                if let Some(id) = id(value)? {
+                    self.mentions.push(id);
+                    self.count_files()?;
+                }
+            }
             (Place::CitationsEnabled, value) => {
                 self.block(|b| b.cited = !matches!(value, Value::Bool(false) | Value::Null));
             }
@@ -287,6 +336,25 @@ impl Reading {
         Ok(())
     }
 
+    fn count_files(&self) -> Result<(), Wrong> {
+        if self.facts.files.len() + self.mentions.len() > FILES_MAX {
+            return wrong(format!("expected at most {FILES_MAX} files in one request"));
+        }
+        Ok(())
+    }
+
+    /// Judges the files that a block, or one inside it, mentioned: an upload reads them, the result
+    /// of a server tool that is sent back only says that they were made.
+    fn close_mentions(&mut self, block: Block) {
+        match block.kind {
+            Kind::ContainerUpload => {
+                self.facts.files.extend(self.mentions.drain(block.mentions_before..));
+            }
+            Kind::ServerResult => self.mentions.truncate(block.mentions_before),
+            _ => {}
+        }
+    }
+
     fn caches(&mut self, writes: CacheWrites) {
         self.uses(Capability::Caching);
         self.facts.cache_writes = self.facts.cache_writes.max(writes);
@@ -294,7 +362,8 @@ impl Reading {
 
     fn open_block(&mut self, attribute: bool) {
         let aside = attribute || self.blocks.last().is_some_and(|around| around.aside);
-        self.blocks.push(Block { attribute, aside, ..Block::default() });
+        let mentions_before = self.mentions.len();
+        self.blocks.push(Block { attribute, aside, mentions_before, ..Block::default() });
     }
 
     /// Changes the innermost open block.
@@ -306,6 +375,7 @@ impl Reading {
 
     fn close_block(&mut self) {
         let Some(block) = self.blocks.pop() else { return };
+        self.close_mentions(block);
         let mut verdict = block.judge();
         if verdict.unknown
             && let Some(around) = self.blocks.last_mut()
@@ -397,12 +467,27 @@ impl Listener for Reading {
     }
 
     fn close(&mut self, place: Place, value: Value<'_>) -> Result<(), Wrong> {
+        self.in_fallback &= place != Place::Fallback;
         match (place, value) {
             (Place::Content | Place::Block | Place::Attribute, Value::Object) => self.close_block(),
             (Place::Tool, Value::Object) => self.close_tool(),
             (Place::Thread, Value::Object) if self.facts.thread == Thread::None => {
                 return wrong("expected a type of \"create\" or \"continue\"");
             }
+            (Place::Thread, Value::Object) => {
+                match (self.facts.thread, &self.facts.previous_message) {
+                    (Thread::Continue, None) => {
+                        return wrong(
+                            "expected the id of the last answer under \"previous_message_id\"",
+                        );
+                    }
+                    (Thread::Create, Some(_)) => {
+                        return wrong("\"previous_message_id\" belongs to a type of \"continue\"");
+                    }
+                    _ => {}
+                }
+            }
+            (Place::Skill, Value::Object) if !self.own_skill => self.uses(Capability::CustomSkills),
             (Place::Fallback, Value::Object)
                 if self.open_fallback().is_some_and(|entry| entry.model.is_empty()) =>
             {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::anthropic::json::{Value, Wrong};
+use crate::resource::ResourceId;
 use crate::usage::Speed;
 
 /// Longest name (of a model, a tool type, a region) that a request may have.
@@ -37,6 +38,15 @@ pub(super) fn text(value: Value<'_>) -> Result<Option<&str>, Wrong> {
         Value::Text(text) => Ok(Some(text)),
         Value::Null => Ok(None),
         _ => wrong("expected a string"),
+    }
+}
+
+/// The id of something upstream keeps, or nothing.
+pub(super) fn id(value: Value<'_>) -> Result<Option<ResourceId>, Wrong> {
+    let Some(text) = text(value)? else { return Ok(None) };
+    match ResourceId::parse(text) {
+        Some(id) => Ok(Some(id)),
+        None => wrong("expected an id of 1 to 128 letters, digits, \"_\" and \"-\""),
     }
 }
 

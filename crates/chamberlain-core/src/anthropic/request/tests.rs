@@ -501,8 +501,10 @@ fn other_ways_to_move_the_cost() {
 fn threads_and_containers_hold_a_prompt_we_do_not_see() {
     let seen = facts(&with("thread", json!({"previous_message_id": "msg_1", "type": "continue"})));
     assert_eq!(seen.thread, Thread::Continue);
-    assert!(seen.prompt_is_elsewhere);
-    assert!(!facts(&with("thread", json!({"type": "create"}))).prompt_is_elsewhere);
+    assert_eq!(seen.previous_message.as_ref().map(|id| id.as_str()), Some("msg_1"));
+    assert!(seen.capabilities.contains(&Capability::LongContext));
+    let seen = facts(&with("thread", json!({"type": "create"})));
+    assert!(!seen.capabilities.contains(&Capability::LongContext));
     for (container, expected) in [
         (json!("container_1"), r#"["code_execution","containers","long_context"]"#),
         (json!({"id": "container_1"}), r#"["code_execution","containers","long_context"]"#),
@@ -677,4 +679,112 @@ proptest! {
         let seen = facts(&body);
         prop_assert!(seen.prompt_bytes >= text.len() as u64);
     }
+}
+
+fn ids(seen: &RequestFacts) -> Vec<&str> {
+    seen.files.iter().map(|id| id.as_str()).collect()
+}
+
+#[test]
+fn every_file_that_is_read_is_found_wherever_it_stands() {
+    let source = |id: &str| json!({"type": "document", "source": {"type": "file", "file_id": id}});
+    let upload = |id: &str| json!({"file_id": id, "type": "container_upload"});
+    let result = json!({
+        "type": "tool_result", "tool_use_id": "x",
+        "content": [source("f_nested"), upload("f_upload_nested")],
+    });
+    let content = json!({"type": "document", "source": {"type": "content", "content": [
+        {"type": "image", "source": {"file_id": "f_image", "type": "file"}},
+    ]}});
+    let novel =
+        json!({"type": "novel_block", "file_id": "f_novel", "inside": {"file_id": "f_deep"}});
+    let mut body =
+        saying(json!([result, content, upload("f_upload"), source("f_1"), novel, source("f_1")]));
+    body["system"] = json!([source("f_system")]);
+    let expected = [
+        "f_1",
+        "f_deep",
+        "f_image",
+        "f_nested",
+        "f_novel",
+        "f_system",
+        "f_upload",
+        "f_upload_nested",
+    ];
+    assert_eq!(ids(&facts(&body)), expected);
+}
+
+#[test]
+fn the_result_of_a_server_tool_mentions_files_and_reads_none() {
+    let output = json!({"type": "code_execution_output", "file_id": "f_made"});
+    let wrapped = json!({"type": "container_upload", "file_id": "f_read"});
+    let source = json!({"type": "image", "source": {"type": "file", "file_id": "f_source"}});
+    let result = json!({
+        "content": {"type": "code_execution_result", "content": [output, wrapped, source]},
+        "type": "code_execution_tool_result", "tool_use_id": "x",
+    });
+    assert_eq!(ids(&facts(&saying(json!([result])))), ["f_read", "f_source"]);
+    let input = json!({"type": "tool_use", "id": "x", "name": "n", "input": {"file_id": 7}});
+    assert_eq!(ids(&facts(&saying(json!([input])))), Vec::<&str>::new());
+}
+
+#[test]
+fn ids_of_a_wrong_shape_are_refused_by_name() {
+    let file = |id: Value| saying(json!([{"type": "container_upload", "file_id": id}]));
+    let source =
+        |id: Value| saying(json!([{"type": "image", "source": {"type": "file", "file_id": id}}]));
+    let thread = |id: Value| with("thread", json!({"type": "continue", "previous_message_id": id}));
+    let diagnosed = |id: Value| with("diagnostics", json!({"previous_message_id": id}));
+    for (field, body) in [
+        ("messages.0.content.0.file_id", file(json!("../x"))),
+        ("messages.0.content.0.file_id", file(json!(7))),
+        ("messages.0.content.0.source.file_id", source(json!("a b"))),
+        ("container", with("container", json!("a/b"))),
+        ("container", with("container", json!(""))),
+        ("container.id", with("container", json!({"id": "a".repeat(129)}))),
+        ("thread.previous_message_id", thread(json!("msg%201"))),
+        ("thread", thread(json!(null))),
+        ("thread", with("thread", json!({"type": "create", "previous_message_id": "msg_1"}))),
+        ("diagnostics.previous_message_id", diagnosed(json!("é"))),
+    ] {
+        match inspect(body.to_string().as_bytes(), LIMITS) {
+            Err(MalformedRequest::Field { field: found, .. }) => assert_eq!(found, field),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+    assert_eq!(facts(&diagnosed(json!(null))).diagnosed_message, None);
+    let seen = facts(&diagnosed(json!("msg_9")));
+    assert_eq!(seen.diagnosed_message.unwrap().as_str(), "msg_9");
+    assert!(seen.plain);
+    assert_eq!(facts(&with("container", json!("c_1"))).container.unwrap().as_str(), "c_1");
+    assert_eq!(facts(&with("container", json!({"id": "c_2"}))).container.unwrap().as_str(), "c_2");
+}
+
+#[test]
+fn a_request_names_a_thousand_files_and_no_more() {
+    let uploads = |count: usize| {
+        let block = |n| json!({"type": "container_upload", "file_id": format!("f_{n}")});
+        saying(json!((0..count).map(block).collect::<Vec<_>>())).to_string()
+    };
+    assert_eq!(inspect(uploads(1_000).as_bytes(), LIMITS).unwrap().files.len(), 1_000);
+    assert!(inspect(uploads(1_001).as_bytes(), LIMITS).is_err());
+}
+
+#[test]
+fn skills_of_the_workspace_are_a_capability_of_their_own() {
+    let skills = |skills: Value| facts(&with("container", json!({"skills": skills}))).capabilities;
+    let own = json!({"type": "anthropic", "skill_id": "pptx"});
+    assert!(!skills(json!([own])).contains(&Capability::CustomSkills));
+    for other in [json!({"type": "custom", "skill_id": "s"}), json!({"skill_id": "s"}), json!({})] {
+        assert!(skills(json!([other.clone(), own])).contains(&Capability::CustomSkills), "{other}");
+        assert!(skills(json!([own, other])).contains(&Capability::CustomSkills));
+    }
+}
+
+#[test]
+fn a_fallbacks_way_of_thinking_is_not_the_requests() {
+    let mut body = with("fallbacks", json!([{"model": "a", "thinking": {"type": "disabled"}}]));
+    assert_eq!(facts(&body).thinking, None);
+    body["thinking"] = json!({"type": "adaptive"});
+    assert_eq!(facts(&body).thinking.as_deref(), Some("adaptive"));
 }

@@ -11,7 +11,9 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::anthropic::request::{CacheWrites, Fallback, Fallbacks, ServerTool, ServerToolKind};
+use crate::anthropic::request::{
+    CacheWrites, Fallback, Fallbacks, ServerTool, ServerToolKind, ThreadMemory,
+};
 use crate::ledger::cost::{CostContext, cost};
 use crate::ledger::price::{Lifecycle, Model};
 use crate::usage::{Iteration, IterationKind, Speed, Tokens, Usage};
@@ -144,6 +146,7 @@ fn request(draws: &mut Draws) -> RequestFacts {
         }
     }
     let bytes = draws.next();
+    let thread = draws.one_of(&[Thread::None, Thread::None, Thread::Create, Thread::Continue]);
     RequestFacts {
         // Around the borders of the tier of Haiku 5.5 and of the windows, and anywhere.
         prompt_bytes: draws.one_of(&[
@@ -163,7 +166,7 @@ fn request(draws: &mut Draws) -> RequestFacts {
         ]),
         server_tools: server_tools(draws),
         mcp: draws.yes(12),
-        thread: draws.one_of(&[Thread::None, Thread::None, Thread::Create, Thread::Continue]),
+        thread,
         compaction: draws.yes(5),
         speed: speed(draws, model),
         inference_geo: draws
@@ -213,6 +216,34 @@ fn only_what_a_batch_takes(facts: &mut RequestFacts) {
     facts.thread = Thread::None;
 }
 
+/// The turn before one that goes on with a thread: what it held, and what it says of it. Another
+/// model may have answered it, whose tokens are others.
+fn turn_before(facts: &mut RequestFacts, draws: &mut Draws) -> Option<u64> {
+    if facts.thread != Thread::Continue {
+        return None;
+    }
+    let before = RequestFacts {
+        model: if draws.yes(4) { draws.model().id.clone() } else { facts.model.clone() },
+        thread: Thread::Create,
+        mcp: draws.yes(10),
+        context_edits: draws.yes(10),
+        cache_writes: draws.one_of(&[CacheWrites::None, CacheWrites::OneHour]),
+        server_tools: server_tools(draws),
+        plain: draws.yes(2),
+        ..RequestFacts::default()
+    };
+    let window = PRICES.model(&facts.model).unwrap().context_window;
+    let prompt = draws.up_to(window);
+    let held = prompt + draws.up_to(window - prompt);
+    // Edits leave out of the numbers what the thread holds all the same.
+    let left_out = if before.context_edits { draws.up_to(prompt) } else { 0 };
+    let totals = Tokens { input: prompt - left_out, output: held - prompt, ..Tokens::default() };
+    let mut memory = ThreadMemory::of(&before).unwrap();
+    memory.count(&Usage { totals, ..Usage::default() });
+    facts.resume(memory);
+    Some(held).filter(|_| before.model == facts.model)
+}
+
 /// What upstream did with a request.
 struct World<'a> {
     facts: &'a RequestFacts,
@@ -226,10 +257,12 @@ struct World<'a> {
     loops: bool,
     /// The request is an item of a batch, where an answer may be longer.
     batch: bool,
+    /// What the thread held before, as the requested model counts it; `None` for anything.
+    held: Option<u64>,
 }
 
 impl World<'_> {
-    fn new<'a>(facts: &'a RequestFacts, draws: &mut Draws) -> World<'a> {
+    fn new<'a>(facts: &'a RequestFacts, held: Option<u64>, draws: &mut Draws) -> World<'a> {
         let loops = !facts.server_tools.is_empty() || facts.mcp;
         let implied = match (facts.unknown_fields.is_empty(), loops || facts.thread != Thread::None)
         {
@@ -244,7 +277,7 @@ impl World<'_> {
         let most = facts.prompt_bytes + facts.images * 4_784 + framing + facts.builtin_tool_tokens;
         let written = draws.up_to(most);
         let writes = facts.cache_writes.max(implied);
-        World { facts, written, most, writes, loops, batch: false }
+        World { facts, written, most, writes, loops, batch: false, held }
     }
 
     fn is_all_in_body(&self) -> bool {
@@ -254,6 +287,15 @@ impl World<'_> {
             && self.facts.unknown_fields.is_empty()
     }
 
+    /// A thread is gone on with, and the body has all that is new.
+    fn adds_only_its_body(&self, hop: &Hop) -> bool {
+        !self.facts.prompt_is_elsewhere
+            && !self.loops
+            && self.facts.unknown_fields.is_empty()
+            && self.facts.fallbacks == Fallbacks::None
+            && hop.model.id == self.facts.model
+    }
+
     /// One prompt of a hop that continues `carried` tokens of declined answers.
     fn prompt(&self, draws: &mut Draws, hop: &Hop, carried: u64, summary: u64) -> u64 {
         let window = hop.model.context_window;
@@ -261,6 +303,8 @@ impl World<'_> {
             let same_model = hop.model.id == self.facts.model;
             let written = if same_model { self.written } else { draws.up_to(self.most) };
             (written + carried + draws.up_to(summary)).min(window)
+        } else if let (Some(held), true) = (self.held, self.adds_only_its_body(hop)) {
+            (held + self.written + draws.up_to(summary)).min(window)
         } else {
             draws.up_to(window)
         }
@@ -371,8 +415,9 @@ proptest! {
         if batch {
             only_what_a_batch_takes(&mut facts);
         }
+        let held = turn_before(&mut facts, &mut draws);
         draws.greedy = draws.yes(3);
-        let world = World { batch, ..World::new(&facts, &mut draws) };
+        let world = World { batch, ..World::new(&facts, held, &mut draws) };
         let assume_us_geo = draws.yes(4);
         let slack = draws.up_to(2_000);
         let novelties = ["novelty".to_owned()];

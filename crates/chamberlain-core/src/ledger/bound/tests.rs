@@ -135,6 +135,21 @@ fn what_the_body_does_not_show_may_fill_the_window() {
 }
 
 #[test]
+fn a_continued_thread_is_bounded_by_what_it_held_and_what_is_added() {
+    let plain = plain("claude-sonnet-5-5", 100, 0);
+    let facts = RequestFacts { thread: Thread::Continue, thread_tokens: Some(5_000), ..plain };
+    let prompt = |facts: &RequestFacts| of(facts).prompt_tokens;
+    assert_eq!(prompt(&facts), 5_000 + 100 + 1_000);
+    assert_eq!(prompt(&RequestFacts { images: 2, ..facts.clone() }), 6_100 + 2 * 4_784);
+    assert_eq!(prompt(&RequestFacts { thread_tokens: Some(999_000), ..facts.clone() }), 1_000_000);
+    assert_eq!(prompt(&RequestFacts { prompt_is_elsewhere: true, ..facts.clone() }), 1_000_000);
+    assert_eq!(prompt(&RequestFacts { mcp: true, ..facts.clone() }), 1_000_000);
+    let created = RequestFacts { thread: Thread::Create, ..facts.clone() };
+    assert_eq!(prompt(&created), 1_100, "nothing is carried into a new thread");
+    assert!(!of(&facts).refinable, "count_tokens does not see the thread");
+}
+
+#[test]
 fn a_count_replaces_bytes_where_it_is_smaller_and_sees_everything() {
     let prompt = |facts: &RequestFacts, counted| {
         let context = BoundContext { counted_prompt: Some(counted), ..CONTEXT };
