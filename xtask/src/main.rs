@@ -4,6 +4,7 @@
 
 mod bench;
 mod e2e;
+mod package;
 mod run;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ cargo xtask <task>
                --seeds N (1000), --steps M of each (10000), --first-seed S (0)
   bench        measure what Chamberlain costs, beside nginx and the mock directly;
                --quick, --only PART, --also NAME=FILE, --profile NAME (dist), --help for all
+  package      the Debian package, with man pages and completions; --profile P (dist)
 ";
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["test", "e2e"] => e2e::test(),
         ["sim", words @ ..] => simulate(words),
         ["bench", words @ ..] => bench::bench(words),
+        ["package", words @ ..] => package::package(words),
         _ => {
             run::say(HELP);
             return ExitCode::from(2);

@@ -41,15 +41,29 @@ impl DataDir {
             return Err(Failure::new(exit::UNAVAILABLE, message)
                 .hint(format!("chmod 700 {}", path.display())));
         }
-        let me = rustix::process::geteuid().as_raw();
-        if found.uid() != me && me != 0 {
-            let message =
-                format!("{} belongs to another user (uid {})", path.display(), found.uid());
-            return Err(
-                Failure::new(exit::UNAVAILABLE, message).hint("run as that user, or as root")
-            );
+        // Root could use it too, but would leave files in it that its owner cannot open.
+        let owner = found.uid();
+        if owner != rustix::process::geteuid().as_raw() {
+            let message = format!("{} belongs to another user (uid {owner})", path.display());
+            return Err(Failure::new(exit::UNAVAILABLE, message).hint(format!(
+                "run as that user (`sudo -u '#{owner}' chamberlain …`); root may ask a server that \
+                 runs, but not use the folder itself"
+            )));
         }
         Ok(DataDir { path: path.to_owned() })
+    }
+
+    /// Takes a folder that was used before: a command that only looks must not begin a house, or a
+    /// mistyped folder would look like an empty one.
+    pub(crate) fn used(path: &Path) -> Result<DataDir, Failure> {
+        let data = DataDir::open(path)?;
+        if !data.store().exists() && !data.store_lock().exists() {
+            let message = format!("nothing of Chamberlain's is in {}", path.display());
+            return Err(Failure::new(exit::UNAVAILABLE, message).hint(
+                "`chamberlain up` begins there; or name another with --data or CHAMBERLAIN_DATA",
+            ));
+        }
+        Ok(data)
     }
 
     /// The folder.
@@ -94,5 +108,14 @@ mod tests {
         let failure = DataDir::prepare(folder.path()).unwrap_err();
         assert_eq!(failure.code, exit::UNAVAILABLE);
         assert!(failure.hint.unwrap().starts_with("chmod 700 "));
+    }
+
+    #[test]
+    fn a_folder_that_was_never_used_is_not_begun_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(DataDir::used(folder.path()).unwrap_err().code, exit::UNAVAILABLE);
+        fs::write(folder.path().join("chamberlain.db"), "").unwrap();
+        DataDir::used(folder.path()).unwrap();
     }
 }

@@ -99,7 +99,7 @@ impl Context {
             Some(client) => Ok(Box::new(client)),
             None => {
                 let settings = self.load(Vec::new())?.config.settings;
-                Ok(Box::new(Offline { path: data, settings }))
+                Ok(Box::new(Offline { path: data, settings, out: self.out }))
             }
         }
     }

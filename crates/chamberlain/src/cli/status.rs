@@ -1,4 +1,6 @@
-//! `chamberlain status`: how Chamberlain is, on one screen.
+//! `chamberlain status`: how Chamberlain is, on one screen, once or again and again.
+
+use std::time::Duration;
 
 use chamberlain_control::command;
 use chamberlain_control::reply::{BudgetLines, EnvironmentStatus, Status as StatusReply};
@@ -6,23 +8,58 @@ use clap::Args;
 
 use super::context::Context;
 use super::{budget, virtual_key};
-use crate::failure::Failure;
+use crate::failure::{Failure, exit};
 use crate::out::{Out, or_dash};
 
 const EXAMPLES: &str = "\
 Examples:
   chamberlain status
-  chamberlain status --json";
+  chamberlain status --watch                            again every two seconds, until Ctrl-C
+  chamberlain status --watch=10 --json                  a line of JSON every ten seconds
+  chamberlain status --ready                            exit code 7 unless calls are taken";
+
+/// To the upper left corner, and clear all below.
+const AFRESH: &str = "\x1b[H\x1b[J";
 
 /// How Chamberlain is
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLES)]
-pub(crate) struct Status {}
+pub(crate) struct Status {
+    /// Ask again every so many seconds (2 if not said), until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "2", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
+    /// Exit with 7 unless a server takes calls: for health checks
+    #[arg(long, conflicts_with = "watch")]
+    ready: bool,
+}
 
 impl Status {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        context.show(&context.ask(command::Status {})?, show)
+        let Some(seconds) = self.watch else {
+            let status = context.ask(command::Status {})?;
+            context.show(&status, show)?;
+            return if self.ready { takes_calls(&status) } else { Ok(()) };
+        };
+        loop {
+            if context.out.terminal && !context.out.json {
+                context.out.raw(AFRESH)?;
+                context.out.line(&format!("{}, again every {seconds} s\n", context.now()))?;
+            }
+            context.show(&context.ask(command::Status {})?, show)?;
+            std::thread::sleep(Duration::from_secs(seconds));
+        }
     }
+}
+
+fn takes_calls(status: &StatusReply) -> Result<(), Failure> {
+    let reason = match (&status.running, &status.store.problem) {
+        (None, _) => "no server runs".to_owned(),
+        (Some(running), _) if running.draining => "the server is shutting down".to_owned(),
+        (_, Some(problem)) => format!("the store cannot be written: {problem}"),
+        (Some(_), None) => return Ok(()),
+    };
+    Err(Failure::new(exit::UNAVAILABLE, format!("no calls are taken: {reason}")))
 }
 
 fn show(out: &Out, status: &StatusReply) -> Result<(), Failure> {

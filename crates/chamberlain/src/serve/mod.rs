@@ -13,6 +13,7 @@ mod metrics;
 pub(crate) mod offline;
 pub(crate) mod opened;
 pub(crate) mod signals;
+mod systemd;
 mod tls;
 pub(crate) mod up;
 mod upstream;

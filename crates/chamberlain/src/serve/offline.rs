@@ -19,6 +19,7 @@ use super::opened::{self, Opened};
 use super::{hardening, name_of};
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, exit};
+use crate::out::Out;
 use crate::world::{SystemClock, SystemEntropy};
 
 /// A data folder that nobody serves.
@@ -27,6 +28,8 @@ pub(crate) struct Offline {
     pub(crate) path: PathBuf,
     /// The configuration.
     pub(crate) settings: Settings,
+    /// Where people are told what was begun.
+    pub(crate) out: Out,
 }
 
 impl Door for Offline {
@@ -56,17 +59,20 @@ const LOOKS_MAX: u32 = 100;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Offline {
-    /// A command that changes something may make the folder; one that only looks must not, or a
-    /// mistyped folder would look like an empty house.
+    /// A command that changes something may begin a house, and says so.
     fn commander(&self, command: &Command) -> Result<Commander, Failure> {
         hardening::no_core_dumps().map_err(|error| {
             Failure::failed(format!("core dumps cannot be switched off: {error}"))
         })?;
-        let data = match command.changes() {
-            true => DataDir::prepare(&self.path)?,
-            false => DataDir::open(&self.path)?,
+        let (data, is_new) = match command.changes() {
+            true => (DataDir::prepare(&self.path)?, DataDir::used(&self.path).is_err()),
+            false => (DataDir::used(&self.path)?, false),
         };
         let Opened { store, vault } = opened::open(&data, Arc::new(SystemClock), &SystemEntropy)?;
+        if is_new {
+            let path = data.path().display();
+            self.out.hint(&format!("note: nothing was in {path} before; Chamberlain begins there"));
+        }
         Ok(Commander::new(CommanderParts {
             store,
             vault,

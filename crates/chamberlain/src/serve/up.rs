@@ -30,7 +30,7 @@ use super::live::LiveGateway;
 use super::metrics::Metrics;
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
-use super::{clock_jump, hardening, listen, logs, name_of, tls, upstream};
+use super::{clock_jump, hardening, listen, logs, name_of, systemd, tls, upstream};
 use crate::cli::context::{Context, Flags};
 use crate::config::Loaded;
 use crate::config::settings::Config;
@@ -247,10 +247,12 @@ impl<'a> Server<'a> {
             _ => failure,
         })?;
         drop(first);
+        systemd::ready();
 
         let commander = self.commander.clone();
         self.signals.until_stop(|| reload_now(commander.clone())).await;
         tracing::info!("stopping: calls in flight may end");
+        systemd::stopping();
         self.stop.cancel();
         let grace = Duration::from_millis(self.loaded.config.stop_grace_ms);
         self.signals.drain(drained, grace).await;

@@ -7,5 +7,6 @@ mod configuration;
 mod house;
 mod lifecycle;
 mod metrics;
+mod service;
 mod spending;
 mod tidy;

@@ -13,7 +13,7 @@ pub(super) fn root() -> PathBuf {
 }
 
 /// The text of a file, by its path from the root.
-pub(super) fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
