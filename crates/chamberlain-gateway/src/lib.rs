@@ -6,6 +6,7 @@
 //! port. It cannot see a real key either: the [`keys::KeySource`] hands it a header value.
 
 mod admit;
+mod barred;
 mod body;
 mod bound;
 mod call;

@@ -8,6 +8,7 @@ use chamberlain_core::record::Route;
 use http::request::Parts;
 use http::{Method, Version};
 
+use crate::barred;
 use crate::identify::carries_key;
 
 /// What a route asks of its callers.
@@ -143,12 +144,16 @@ fn is_plain(segment: &str) -> bool {
 /// Finds the route of a request.
 ///
 /// # Errors
-/// [`Refusal::UnknownRoute`], or [`Refusal::WrongMethod`] when the path exists.
+/// [`Refusal::UnknownRoute`], [`Refusal::RouteNotForwarded`], or [`Refusal::WrongMethod`] when the path exists.
 pub(crate) fn find(head: &Parts) -> Result<&'static RouteSpec, Refusal> {
     let path = head.uri.path();
-    let unknown = || Refusal::UnknownRoute {
-        method: head.method.as_str().chars().take(16).collect(),
-        path: path.chars().take(PATH_SHOWN_CHARS).collect(),
+    let unknown = || {
+        let method = head.method.as_str().chars().take(16).collect();
+        let shown = path.chars().take(PATH_SHOWN_CHARS).collect();
+        match barred::reason(path) {
+            Some(reason) => Refusal::RouteNotForwarded { method, path: shown, reason },
+            None => Refusal::UnknownRoute { method, path: shown },
+        }
     };
     // In HTTP/1.1 a target with a host in it is meant for a forward proxy, which this is not.
     if head.version <= Version::HTTP_11 && head.uri.authority().is_some() {
@@ -227,10 +232,9 @@ mod tests {
             "/v1/models/a/b",
             "/v1/models/%2e%2e",
             "/v1/models/..%2fmessages",
-            "/v1/complete",
-            "/v1/chat/completions",
-            "/v1/organizations/api_keys",
-            "/v1/oauth/token",
+            "/v1/complete%2f",
+            "/v1//complete",
+            "/v1/completely",
             "http://api.anthropic.com/v1/messages",
         ] {
             for method in [Method::POST, Method::GET] {

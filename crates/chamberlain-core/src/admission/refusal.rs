@@ -81,6 +81,15 @@ pub enum Refusal {
         /// The path, shortened.
         path: String,
     },
+    /// A route of Anthropic's that is known, and not forwarded.
+    RouteNotForwarded {
+        /// The method.
+        method: String,
+        /// The path, shortened.
+        path: String,
+        /// Why, and what to do instead.
+        reason: &'static str,
+    },
     /// The route exists with another method.
     WrongMethod {
         /// What it takes.

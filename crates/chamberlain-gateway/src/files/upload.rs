@@ -380,6 +380,7 @@ impl Upload {
 /// What is read of a file's object; the rest is kept as it was written.
 #[derive(Deserialize)]
 struct Object {
+    r#type: String,
     id: String,
     expires_at: Option<String>,
 }
@@ -392,6 +393,9 @@ fn file(
 ) -> Option<Resource> {
     let text = std::str::from_utf8(object).ok()?;
     let read: Object = serde_json::from_str(text).ok()?;
+    if read.r#type != "file" {
+        return None;
+    }
     let expires = match read.expires_at {
         Some(text) => Some(Timestamp::from_rfc3339(&text).ok()?),
         None => None,

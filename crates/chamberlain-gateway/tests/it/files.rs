@@ -175,11 +175,12 @@ async fn an_id_that_is_another_keys_already_is_neither_shown_nor_deleted() {
 #[tokio::test]
 async fn an_answer_that_names_no_file_is_not_passed_on() {
     for answer in [
-        "{\"id\":\"../x\"}",
+        "{\"id\":\"../x\",\"type\":\"file\"}",
+        "{\"id\":\"msg_1\",\"type\":\"message\"}",
         "{\"type\":\"file\"}",
         "[]",
         "<html>",
-        "{\"id\":\"f\",\"expires_at\":\"soon\"}",
+        "{\"id\":\"f\",\"type\":\"file\",\"expires_at\":\"soon\"}",
     ] {
         let world = World::new().await;
         world.upstream.then_answer(Answer::json(200, answer));

@@ -19,5 +19,6 @@ mod pass;
 mod recall;
 mod refuse;
 mod retry;
+mod routes;
 mod shutdown;
 mod spending;

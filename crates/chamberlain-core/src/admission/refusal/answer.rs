@@ -72,6 +72,7 @@ impl Refusal {
             Refusal::KeyStopped(_) => (401, T::AuthenticationError, "key_revoked"),
             Refusal::Paused { .. } => (503, T::OverloadedError, "paused"),
             Refusal::UnknownRoute { .. } => (403, T::PermissionError, "unknown_route"),
+            Refusal::RouteNotForwarded { .. } => (403, T::PermissionError, "route_not_forwarded"),
             Refusal::WrongMethod { .. } => (405, T::InvalidRequestError, "wrong_method"),
             Refusal::Malformed(_) => (400, T::InvalidRequestError, "malformed_request"),
             Refusal::TooLarge { decoded: false, .. } => {
@@ -147,6 +148,9 @@ impl Refusal {
                 bare(method),
                 bare(path)
             ),
+            Refusal::RouteNotForwarded { method, path, reason } => {
+                format!("Chamberlain does not forward {} {}: {reason}.", bare(method), bare(path))
+            }
             Refusal::WrongMethod { allowed } => format!("This route takes {allowed} only."),
             Refusal::UnknownThread { id, moved: false } => format!(
                 "There is no thread to go on with from {id} that was made with this virtual key. \

@@ -57,7 +57,12 @@ fn all() -> Vec<Refusal> {
             reason: "budget".to_owned(),
             until: Some(at("2026-11-24T00:00:00Z")),
         },
-        Refusal::UnknownRoute { method: "POST".to_owned(), path: "/v1/complete".to_owned() },
+        Refusal::UnknownRoute { method: "POST".to_owned(), path: "/v1/nothing".to_owned() },
+        Refusal::RouteNotForwarded {
+            method: "POST".to_owned(),
+            path: "/v1/dreams".to_owned(),
+            reason: "it spends after its answer",
+        },
         Refusal::WrongMethod { allowed: "POST".to_owned() },
         Refusal::Malformed(MalformedRequest::TooDeep { max: 128 }),
         Refusal::TooLarge { limit_bytes: 33_554_432, decoded: false },
@@ -136,10 +141,11 @@ fn place(refusal: &Refusal) -> usize {
         Refusal::UploadTooLarge { .. } => 27,
         Refusal::UnknownResource { .. } => 28,
         Refusal::UnknownThread { .. } => 29,
+        Refusal::RouteNotForwarded { .. } => 30,
     }
 }
 
-const VARIANTS: usize = 30;
+const VARIANTS: usize = 31;
 
 #[test]
 fn every_refusal_has_its_answer() {
@@ -176,7 +182,9 @@ fn every_refusal_has_its_answer() {
     503 overloaded_error paused stop
       The organization is paused (budget), so this call was not sent. It resumes at 2026-11-24T00:00:00.000Z, or when your operator resumes it.
     403 permission_error unknown_route stop
-      POST /v1/complete is not a route that Chamberlain forwards, and what it does not know it refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/models/{id} and /v1/files.
+      POST /v1/nothing is not a route that Chamberlain forwards, and what it does not know it refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/models/{id} and /v1/files.
+    403 permission_error route_not_forwarded stop
+      Chamberlain does not forward POST /v1/dreams: it spends after its answer.
     405 invalid_request_error wrong_method stop
       This route takes POST only.
     400 invalid_request_error malformed_request stop
