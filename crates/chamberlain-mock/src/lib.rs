@@ -87,6 +87,7 @@ mod scenario;
 mod schema;
 mod service;
 mod socket;
+mod threads;
 mod validate;
 mod writer;
 

@@ -58,11 +58,24 @@ impl Call<'_> {
     /// What the API would refuse, or was asked to.
     pub(crate) fn message(self) -> Result<Content, ApiError> {
         let body = self.body()?;
+        let betas = validate::betas(&self.parts.headers);
+        if !betas.iter().any(|beta| beta.starts_with("message-threads-")) {
+            return self.message_to(body, &betas);
+        }
+        let body = self.state.threads.resume(body, Instant::now())?;
+        let (threads, asked) = (&self.state.threads, body.get("thread").cloned());
+        let answer = self.message_to(body, &betas);
+        if answer.is_err() {
+            threads.give_back(asked.as_ref());
+        }
+        answer
+    }
+
+    fn message_to(self, body: Value, betas: &BTreeSet<String>) -> Result<Content, ApiError> {
         let presented = Presented::new(&self.parts.headers);
         let clean = |text: &str| presented.scrub(text);
         read_directives(&body, self.scenario, clean).map_err(ApiError::invalid)?;
-        let betas = validate::betas(&self.parts.headers);
-        let request = validate::message(body, &self.context(&betas))?;
+        let request = validate::message(body, &self.context(betas))?;
         self.state.files.check(&request.body)?;
         let measured = prompt::measure(request.model.id, &request.body);
         if measured.tokens > request.model.window && self.scenario.usage.input.is_none() {
@@ -83,6 +96,7 @@ impl Call<'_> {
         let ids = if self.scenario.fixed_ids { self.fixed_ids() } else { self.ids };
         let composed = compose(&request, self.scenario, counts, always, &ids);
         let reply = composed.reply;
+        self.state.threads.hold(&request.body, &reply, Instant::now());
         self.ticket.note(|entry| {
             entry.message_id = Some(reply.id.clone());
             entry.usage = serde_json::value::to_raw_value(&reply.final_usage()).ok();

@@ -24,6 +24,7 @@ use crate::journal::Journal;
 use crate::scenario::ScenarioCounts;
 use crate::service;
 use crate::socket::{Line, Socket};
+use crate::threads::Threads;
 
 /// How long open answers may go on after the shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -38,6 +39,7 @@ pub(crate) struct State {
     pub(crate) cache: PromptCache,
     pub(crate) scenarios: ScenarioCounts,
     pub(crate) files: Files,
+    pub(crate) threads: Threads,
     pub(crate) ids: Ids,
     pub(crate) batches: Batches,
     pub(crate) faults: Faults,
@@ -48,6 +50,7 @@ impl State {
     pub(crate) fn forget(&self) {
         self.cache.clear();
         self.files.clear();
+        self.threads.clear();
         self.scenarios.clear();
         self.batches.clear();
         self.faults.clear();
@@ -69,6 +72,7 @@ impl Mock {
                 cache: PromptCache::default(),
                 scenarios: ScenarioCounts::default(),
                 files: Files::default(),
+                threads: Threads::default(),
                 ids: Ids::new(),
                 batches: Batches::default(),
                 faults: Faults::default(),

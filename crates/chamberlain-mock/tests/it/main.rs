@@ -11,5 +11,6 @@ mod messages;
 mod models;
 mod refusals;
 mod streams;
+mod threads;
 mod transport;
 mod usage;
