@@ -82,6 +82,8 @@ pub(crate) struct Candidate {
     /// What it wants in `x-api-key`.
     pub(crate) key: String,
     pub(crate) process: Running,
+    /// Where it keeps its record, if it keeps one.
+    pub(crate) house: Option<House>,
 }
 
 /// A Chamberlain's binary and its data folder.
@@ -109,7 +111,7 @@ pub(crate) fn mock() -> anyhow::Result<Candidate> {
     )?;
     let ready = process.ready()?;
     let address = ready["address"].as_str().context("the mock's address")?.parse()?;
-    Ok(Candidate { name: "mock".into(), address, key: "any".into(), process })
+    Ok(Candidate { name: "mock".into(), address, key: "any".into(), process, house: None })
 }
 
 /// The gateway alone: this program again.
@@ -122,7 +124,7 @@ pub(crate) fn bare(listen: SocketAddr, upstream: SocketAddr) -> anyhow::Result<C
     let ready = process.ready()?;
     let address = ready["address"].as_str().context("bare's address")?.parse()?;
     let key = ready["key"].as_str().context("bare's key")?.to_owned();
-    Ok(Candidate { name: "bare".into(), address, key, process })
+    Ok(Candidate { name: "bare".into(), address, key, process, house: None })
 }
 
 /// nginx as a plain reverse proxy, as fast as its documentation makes it: one worker a core,
@@ -161,7 +163,7 @@ pub(crate) fn nginx(
                 fs::File::options().create(true).append(true).open(folder.join("stderr.log"))?,
             ),
         )?;
-    Ok(Candidate { name: "nginx".into(), address: listen, key: "any".into(), process })
+    Ok(Candidate { name: "nginx".into(), address: listen, key: "any".into(), process, house: None })
 }
 
 /// Chamberlain as `chamberlain up` starts it, on a data folder that may be new. Ready when this
@@ -189,6 +191,25 @@ pub(crate) fn start_house(
     Ok((process, address, ready["virtual_key"].as_str().map(str::to_owned)))
 }
 
+/// How many calls that Chamberlain has on record as ended.
+pub(crate) fn on_record(house: &House) -> anyhow::Result<u64> {
+    ask(house, &["cost", "month"])?["calls"].as_u64().context("no number of calls")
+}
+
+/// Refuses a run whose calls are not all on record in the end: then not everything was on.
+pub(crate) fn until_on_record(house: &House, calls: u64) -> anyhow::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let recorded = on_record(house)?;
+        if recorded == calls {
+            return Ok(());
+        }
+        let late = Instant::now() > until;
+        anyhow::ensure!(!late, "{calls} calls should be on record, and {recorded} are");
+        sleep(Duration::from_millis(200));
+    }
+}
+
 /// Chamberlain with everything on: a virtual key with budgets a day and a month, its own limits
 /// of requests, tokens and concurrency, all too wide to be reached, under an environment and an
 /// organization with budgets of their own.
@@ -214,7 +235,7 @@ pub(crate) fn everything(
         .collect::<Vec<_>>(),
     )?;
     let key = made["key"].as_str().with_context(|| format!("no virtual key in {made}"))?.to_owned();
-    Ok(Candidate { name: name.to_owned(), address, key, process })
+    Ok(Candidate { name: name.to_owned(), address, key, process, house: Some(house) })
 }
 
 /// Runs a command of that Chamberlain; what it says as JSON.

@@ -8,6 +8,7 @@ mod candidate;
 mod goals;
 mod load;
 mod machine;
+mod micro;
 mod phases;
 mod plan;
 mod process;

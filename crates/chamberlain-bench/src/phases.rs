@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::candidate::Candidate;
+use crate::candidate::{self, Candidate};
 use crate::load;
 use crate::plan::Plan;
 use crate::process;
@@ -16,7 +16,7 @@ use crate::wire::Connection;
 
 const CONNECTIONS: usize = 64;
 const RATES: [u32; 2] = [500, 1_000];
-const MB: usize = 1_000_000;
+pub(crate) const MB: usize = 1_000_000;
 
 /// A small prompt: about a kilobyte of body.
 pub(crate) fn small_prompt(stream: bool, max_tokens: u64) -> Vec<u8> {
@@ -36,7 +36,7 @@ fn prompt(text_bytes: usize, stream: bool, max_tokens: u64) -> Vec<u8> {
 }
 
 /// A prompt of about `bytes` that is an image for the most part, as bodies of that size are.
-fn large_prompt(bytes: usize) -> Vec<u8> {
+pub(crate) fn large_prompt(bytes: usize) -> Vec<u8> {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let text: String = "The words of a long document. ".chars().cycle().take(100_000).collect();
     let image: String = alphabet.chars().cycle().take((bytes - 100_000) / 4 * 4).collect();
@@ -57,7 +57,8 @@ pub(crate) fn in_turn(candidates: &[Candidate], round: u32) -> Vec<&Candidate> {
     order
 }
 
-/// Requests a second and CPU a request, 64 connections that never pause.
+/// Requests a second and CPU a request, 64 connections that never pause. Every answered call must
+/// be on record in the end.
 pub(crate) fn throughput(
     plan: &Plan,
     candidates: &[Candidate],
@@ -68,6 +69,7 @@ pub(crate) fn throughput(
     for round in 0..plan.rounds {
         for candidate in in_turn(candidates, round) {
             let request = candidate.request("", &body);
+            let recorded = candidate.house.as_ref().map(candidate::on_record).transpose()?;
             let before = process::cpu_seconds_at_rest(candidate.pid());
             let closed = load::closed(
                 candidate.address,
@@ -77,6 +79,9 @@ pub(crate) fn throughput(
                 plan.throughput,
             )?;
             let cpu = process::cpu_seconds_at_rest(candidate.pid()) - before;
+            if let Some((house, recorded)) = candidate.house.as_ref().zip(recorded) {
+                candidate::until_on_record(house, recorded + closed.answers)?;
+            }
             let name = &candidate.name;
             results.push(phase, "requests/s", name, closed.per_second);
             results.push(phase, "CPU µs/request", name, cpu * 1e6 / closed.answers as f64);

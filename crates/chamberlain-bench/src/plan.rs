@@ -38,6 +38,7 @@ pub(crate) enum Part {
     Streams,
     Memory,
     Start,
+    Micro,
 }
 
 /// What was asked for.
@@ -61,6 +62,12 @@ pub(crate) struct Asked {
     /// Short rounds: shows that it works, says little
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Puts the tables into this file, between its two marks
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+    /// Writes although other work on the machine spoils the figures; they are marked
+    #[arg(long)]
+    pub(crate) even_if_noisy: bool,
     /// Everything measured as JSON, in this file (- is standard output)
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -90,6 +97,7 @@ impl Asked {
                 streams: ms(1_500),
                 streams_divisor: 10,
                 starts: 2,
+                pieces: ms(100),
             },
             false => Plan {
                 rounds: 5,
@@ -100,6 +108,7 @@ impl Asked {
                 streams: ms(5_000),
                 streams_divisor: 1,
                 starts: 7,
+                pieces: ms(500),
             },
         };
         let Some(rounds) = self.rounds.map(|rounds| rounds.max(1)) else { return plan };
@@ -119,4 +128,6 @@ pub(crate) struct Plan {
     /// By how much fewer streams are opened than are asked about.
     pub(crate) streams_divisor: u32,
     pub(crate) starts: u32,
+    /// For each single piece.
+    pub(crate) pieces: Duration,
 }

@@ -2,15 +2,17 @@
 
 use std::fmt::Write;
 
+use anyhow::Context;
+
 use crate::results::{MOCK, NGINX, Over, Results};
 
 /// Every phase as a table: a row a candidate, a column a metric.
-pub(crate) fn tables(results: &Results, candidates: &[String]) -> String {
+pub(crate) fn tables(results: &Results) -> String {
     let phases = results.phases().into_iter();
-    phases.map(|phase| table(results, phase, candidates)).collect::<Vec<_>>().join("\n")
+    phases.map(|phase| table(results, phase)).collect::<Vec<_>>().join("\n")
 }
 
-fn table(results: &Results, phase: &str, candidates: &[String]) -> String {
+fn table(results: &Results, phase: &str) -> String {
     let names = results.names(phase);
     let mut columns: Vec<Column> = Vec::new();
     for name in &names {
@@ -27,12 +29,10 @@ fn table(results: &Results, phase: &str, candidates: &[String]) -> String {
         let _ = write!(text, " {} |", column.heading());
     }
     let _ = write!(text, "\n|---|{}\n", "--:|".repeat(columns.len()));
-    for candidate in candidates {
+    for candidate in results.candidates(phase) {
         let cells: Vec<String> =
             columns.iter().map(|column| column.cell(results, phase, candidate)).collect();
-        if cells.iter().any(|cell| cell != "–") {
-            let _ = writeln!(text, "| {candidate} | {} |", cells.join(" | "));
-        }
+        let _ = writeln!(text, "| {candidate} | {} |", cells.join(" | "));
     }
     text
 }
@@ -112,6 +112,19 @@ pub(crate) fn number(value: f64) -> String {
     format!("{sign}{apart}{rest}")
 }
 
+/// Where tables stand in a document.
+const BEGIN: &str = "<!-- cargo xtask bench writes from here -->";
+const END: &str = "<!-- to here -->";
+
+/// The document with `tables` between its two marks.
+pub(crate) fn inserted(document: &str, tables: &str) -> anyhow::Result<String> {
+    let begin = document.find(BEGIN).context("the document has no mark where tables begin")?;
+    let begin = begin + BEGIN.len();
+    let length = document[begin..].find(END).context("the document has no mark where they end")?;
+    let (before, after) = (&document[..begin], &document[begin + length..]);
+    Ok(format!("{before}\n\n{}\n\n{after}", tables.trim()))
+}
+
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
@@ -142,7 +155,6 @@ mod tests {
             results.push("throughput", "CPU µs/request", name, cpu);
             results.push("throughput", "p50 µs", name, p50);
         }
-        let names = [MOCK, NGINX, "bare", "absent"].map(str::to_owned);
         let wanted = "\
 ### Throughput
 
@@ -152,6 +164,15 @@ mod tests {
 | nginx | 20.0 | 1.00 | 150 | 50.0 |
 | bare | 30.0 | 1.50 | 180 | 80.0 |
 ";
-        assert_eq!(tables(&results, &names), wanted);
+        assert_eq!(tables(&results), wanted);
+    }
+
+    #[test]
+    fn tables_replace_what_stood_between_the_marks() {
+        let document = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
+        let once = inserted(&document, "new\n").unwrap();
+        assert_eq!(once, format!("before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"));
+        assert_eq!(inserted(&once, "new\n").unwrap(), once);
+        assert!(inserted("no marks", "new").is_err());
     }
 }

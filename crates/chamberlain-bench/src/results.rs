@@ -109,6 +109,18 @@ impl Results {
         of.map(|metric| metric.name.as_str()).collect()
     }
 
+    /// The candidates of a phase, in the order they were first measured.
+    pub(crate) fn candidates(&self, phase: &str) -> Vec<&str> {
+        let of = self.metrics.iter().filter(|metric| metric.phase == phase);
+        let mut found: Vec<&str> = Vec::new();
+        for (candidate, _) in of.flat_map(|metric| &metric.values) {
+            if !found.contains(&candidate.as_str()) {
+                found.push(candidate);
+            }
+        }
+        found
+    }
+
     /// Every value, for programs.
     pub(crate) fn to_json(&self) -> Value {
         let of = |metric: &Metric| {
@@ -150,5 +162,6 @@ mod tests {
         assert!(results.of("p", "other", NGINX).is_none());
         assert!(results.added("p", "m", "absent", MOCK).is_none());
         assert_eq!((results.phases(), results.names("p")), (vec!["p"], vec!["m"]));
+        assert_eq!(results.candidates("p"), [MOCK, NGINX]);
     }
 }

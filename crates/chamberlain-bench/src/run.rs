@@ -5,6 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::candidate::{self, Candidate, House};
@@ -12,20 +13,14 @@ use crate::machine::{Machine, told_by};
 use crate::plan::{Asked, Part};
 use crate::process::{self, Memory};
 use crate::results::Results;
-use crate::{bare, goals, phases, report, say, start, streams, tell};
+use crate::{bare, goals, micro, phases, report, say, start, streams, tell};
 
 /// Measures what was asked for and prints it.
 pub(crate) fn run(asked: &Asked) -> anyhow::Result<()> {
     more_files()?;
-    let machine = Machine::look();
-    tell(&machine.line());
-    if !machine.is_quiet() {
-        tell("WARNING: this machine is busy with other work; figures will be too high");
-    }
+    let machine = quiet_machine(asked)?;
     let folder = Folder::new()?;
     let candidates = start(asked, &folder.0)?;
-    let mut names: Vec<String> = candidates.iter().map(|it| it.name.clone()).collect();
-    names.push(start::ON_AN_EMPTY_FOLDER.to_owned());
     let mut results = Results::default();
     let begun = Instant::now();
     let (busy, total) = process::machine_cpu();
@@ -35,23 +30,59 @@ pub(crate) fn run(asked: &Asked) -> anyhow::Result<()> {
     let (busy_after, total_after) = process::machine_cpu();
     let ours = process::cpu_seconds(me) - ours;
     let noise = (busy_after - busy - ours).max(0.0) / (total_after - total).max(0.01);
-    let facts = facts(asked, &machine, noise, begun);
-    let divisor = asked.plan().streams_divisor;
-    let tables = report::tables(&results, &names);
-    say(&format!("{}\n\n{tables}\n{}", facts.text(), goals::table(&results, divisor)));
-    if let Some(file) = &asked.json {
-        let all = json!({
-            "run": facts.json, "metrics": results.to_json(),
-            "goals": goals::to_json(&results, divisor),
-        });
-        let text = serde_json::to_string_pretty(&all)?;
-        match file.to_str() {
-            Some("-") => say(&text),
-            _ => std::fs::write(file, text)?,
-        }
+    if asked.wants(Part::Micro) {
+        tell("single pieces …");
+        micro::pieces(&asked.plan(), house(&candidates)?, &mut results)?;
     }
+    give_out(asked, &facts(asked, &machine, noise, begun), &results)?;
     for candidate in candidates {
         candidate.process.stop()?;
+    }
+    Ok(())
+}
+
+/// The machine, once others leave it alone or were given a minute to.
+fn quiet_machine(asked: &Asked) -> anyhow::Result<Machine> {
+    let until = Instant::now() + Duration::from_secs(if asked.quick { 0 } else { 60 });
+    let mut machine = Machine::look();
+    while !machine.is_quiet() && Instant::now() < until {
+        machine = Machine::look();
+    }
+    tell(&machine.line());
+    if !machine.is_quiet() {
+        tell("WARNING: this machine is busy with other work; the figures say little");
+        anyhow::ensure!(
+            asked.write.is_none() || asked.even_if_noisy,
+            "nothing is written on a busy machine, unless with --even-if-noisy"
+        );
+    }
+    Ok(machine)
+}
+
+/// The one with everything on.
+fn house(candidates: &[Candidate]) -> anyhow::Result<&House> {
+    candidates.iter().find_map(|it| it.house.as_ref()).context("nobody keeps a record")
+}
+
+/// Prints everything, and puts it where it was asked for.
+fn give_out(asked: &Asked, facts: &Facts, results: &Results) -> anyhow::Result<()> {
+    let divisor = asked.plan().streams_divisor;
+    let (goals, tables) = (goals::table(results, divisor), report::tables(results));
+    let text = format!("{}\n\n{goals}\n{tables}", facts.text());
+    say(&text);
+    if let Some(file) = &asked.write {
+        let document = std::fs::read_to_string(file)?;
+        std::fs::write(file, report::inserted(&document, &text)?)?;
+    }
+    let Some(file) = &asked.json else { return Ok(()) };
+    let all = json!({
+        "run": facts.json, "metrics": results.to_json(),
+        "goals": goals::to_json(results, divisor),
+    });
+    let text = serde_json::to_string_pretty(&all)?;
+    match file.to_str() {
+        Some("-") => say(&text),
+        _ => std::fs::write(file, text)?,
     }
     Ok(())
 }

@@ -92,23 +92,27 @@ impl Answers {
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
              cache-control: no-cache\r\n{HEADERS}transfer-encoding: chunked\r\n\r\n"
         );
-        let begin = event(
-            "message_start",
-            &format!(
-                "{{\"type\":\"message_start\",\"message\":{{\"id\":\"msg_01bench\",\
+        let stream_start = [head.into_bytes(), chunk(begin_events().as_bytes())].concat();
+        Answers { json: json.into_bytes(), stream_start, ended: AtomicU64::new(0) }
+    }
+}
+
+/// The events that a stream begins with.
+fn begin_events() -> String {
+    event(
+        "message_start",
+        &format!(
+            "{{\"type\":\"message_start\",\"message\":{{\"id\":\"msg_01bench\",\
                  \"type\":\"message\",\"role\":\"assistant\",\"model\":\"{MODEL}\",\
                  \"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{{\
                  \"input_tokens\":250,\"cache_creation_input_tokens\":0,\
                  \"cache_read_input_tokens\":0,\"output_tokens\":1}}}}}}"
-            ),
-        ) + &event(
-            "content_block_start",
-            "{\"type\":\"content_block_start\",\"index\":0,\
+        ),
+    ) + &event(
+        "content_block_start",
+        "{\"type\":\"content_block_start\",\"index\":0,\
              \"content_block\":{\"type\":\"text\",\"text\":\"\"}}",
-        );
-        let stream_start = [head.into_bytes(), chunk(begin.as_bytes())].concat();
-        Answers { json: json.into_bytes(), stream_start, ended: AtomicU64::new(0) }
-    }
+    )
 }
 
 fn event(name: &str, data: &str) -> String {
@@ -123,35 +127,34 @@ fn chunk(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A delta that says when it was sent.
-fn delta() -> Vec<u8> {
+fn delta_event() -> String {
     let now = nanoseconds();
-    chunk(
-        event(
-            "content_block_delta",
-            &format!(
-                "{{\"type\":\"content_block_delta\",\"index\":0,\"delta\":\
-                 {{\"type\":\"text_delta\",\"text\":\"at {now:020} over the lazy dog \"}}}}"
-            ),
-        )
-        .as_bytes(),
-    )
+    let data = format!(
+        "{{\"type\":\"content_block_delta\",\"index\":0,\"delta\":\
+         {{\"type\":\"text_delta\",\"text\":\"at {now:020} over the lazy dog \"}}}}"
+    );
+    event("content_block_delta", &data)
 }
 
-/// The end of a stream of `events` deltas, and of its body.
-fn stream_end(events: u64) -> Vec<u8> {
-    let end = event("content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}")
-        + &event(
-            "message_delta",
-            &format!(
-                "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\",\
-                 \"stop_sequence\":null}},\"usage\":{{\"input_tokens\":250,\
-                 \"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\
-                 \"output_tokens\":{}}}}}",
-                events * 8 + 1
-            ),
-        )
-        + &event("message_stop", "{\"type\":\"message_stop\"}");
-    [chunk(end.as_bytes()), b"0\r\n\r\n".to_vec()].concat()
+/// The events that a stream of so many deltas ends with.
+fn end_events(deltas: u64) -> String {
+    let usage = format!(
+        "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\",\
+         \"stop_sequence\":null}},\"usage\":{{\"input_tokens\":250,\
+         \"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\
+         \"output_tokens\":{}}}}}",
+        deltas * 8 + 1
+    );
+    event("content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}")
+        + &event("message_delta", &usage)
+        + &event("message_stop", "{\"type\":\"message_stop\"}")
+}
+
+/// A whole stream of `events` deltas, as its body's bytes.
+pub(crate) fn stream_bytes(events: u64) -> Vec<u8> {
+    let deltas = (0..events).map(|_| delta_event());
+    let parts = std::iter::once(begin_events()).chain(deltas).chain([end_events(events)]);
+    parts.collect::<String>().into_bytes()
 }
 
 /// The wall clock in nanoseconds: the generator reads the same one.
@@ -210,10 +213,11 @@ async fn answer(stream: &mut TcpStream, wanted: Wanted, answers: &Answers) -> an
             while sent < events && answers.ended.load(Ordering::Relaxed) == ended {
                 due += gap;
                 sleep_until(due).await;
-                stream.write_all(&delta()).await?;
+                stream.write_all(&chunk(delta_event().as_bytes())).await?;
                 sent += 1;
             }
-            stream.write_all(&stream_end(sent)).await?;
+            let end = [chunk(end_events(sent).as_bytes()), b"0\r\n\r\n".to_vec()].concat();
+            stream.write_all(&end).await?;
         }
         Wanted::End => {
             answers.ended.fetch_add(1, Ordering::Relaxed);
@@ -267,7 +271,7 @@ mod tests {
     #[test]
     fn a_delta_carries_its_time() {
         let before = nanoseconds();
-        let delta = delta();
+        let delta = delta_event().into_bytes();
         let at = delta.windows(STAMP.len()).position(|part| part == STAMP).unwrap();
         let digits = &delta[at + STAMP.len()..][..STAMP_DIGITS];
         let sent: u64 = std::str::from_utf8(digits).unwrap().parse().unwrap();
