@@ -157,12 +157,13 @@ pub(crate) fn nginx(
     );
     let configuration = folder.join("nginx.conf");
     fs::write(&configuration, text)?;
-    let process =
-        Running::start(
-            Command::new(binary).arg("-p").arg(folder).arg("-c").arg(&configuration).stderr(
-                fs::File::options().create(true).append(true).open(folder.join("stderr.log"))?,
-            ),
-        )?;
+    let log = folder.join("error.log");
+    let process = Running::start(
+        Command::new(binary)
+            .args([Path::new("-p"), folder, Path::new("-e"), &log])
+            .args([Path::new("-c"), &configuration])
+            .stderr(fs::File::options().create(true).append(true).open(&log)?),
+    )?;
     Ok(Candidate { name: "nginx".into(), address: listen, key: "any".into(), process, house: None })
 }
 
