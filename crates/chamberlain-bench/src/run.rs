@@ -19,6 +19,7 @@ use crate::{bare, goals, micro, phases, report, say, start, streams, tell};
 pub(crate) fn run(asked: &Asked) -> anyhow::Result<()> {
     more_files()?;
     let machine = quiet_machine(asked)?;
+    let mut facts = Facts::of(asked, &machine);
     let folder = Folder::new()?;
     let candidates = start(asked, &folder.0)?;
     let mut results = Results::default();
@@ -34,7 +35,8 @@ pub(crate) fn run(asked: &Asked) -> anyhow::Result<()> {
         tell("single pieces …");
         micro::pieces(&asked.plan(), house(&candidates)?, &mut results)?;
     }
-    give_out(asked, &facts(asked, &machine, noise, begun), &results)?;
+    facts.ended(noise, begun);
+    give_out(asked, &facts, &results)?;
     for candidate in candidates {
         candidate.process.stop()?;
     }
@@ -175,27 +177,32 @@ struct Facts {
     json: Value,
 }
 
-fn facts(asked: &Asked, machine: &Machine, noise: f64, begun: Instant) -> Facts {
-    let git = |words: &[&str]| told_by(Command::new("git").args(words));
-    let changed = !git(&["status", "--porcelain", "--untracked-files=no"]).is_empty();
-    let dirty = if changed { ", changed" } else { "" };
-    let nginx = asked.nginx.as_ref().map(|binary| told_by(Command::new(binary).arg("-v")));
-    let json = json!({
-        "at": bare::now().to_string(),
-        "commit": format!("{}{dirty}", git(&["rev-parse", "--short=10", "HEAD"])),
-        "chamberlain": told_by(Command::new(&asked.chamberlain).arg("--version")),
-        "nginx": nginx,
-        "machine": machine.to_json(),
-        "machine_line": machine.line(),
-        "noise_during": noise,
-        "quick": asked.quick,
-        "rounds": asked.plan().rounds,
-        "seconds": begun.elapsed().as_secs(),
-    });
-    Facts { json }
-}
-
 impl Facts {
+    /// What is known before: a commit that is made during the run was not measured.
+    fn of(asked: &Asked, machine: &Machine) -> Facts {
+        let git = |words: &[&str]| told_by(Command::new("git").args(words));
+        let changed = !git(&["status", "--porcelain", "--untracked-files=no"]).is_empty();
+        let dirty = if changed { ", changed" } else { "" };
+        let nginx = asked.nginx.as_ref().map(|binary| told_by(Command::new(binary).arg("-v")));
+        let json = json!({
+            "at": bare::now().to_string(),
+            "commit": format!("{}{dirty}", git(&["rev-parse", "--short=10", "HEAD"])),
+            "chamberlain": told_by(Command::new(&asked.chamberlain).arg("--version")),
+            "nginx": nginx,
+            "machine": machine.to_json(),
+            "machine_line": machine.line(),
+            "quick": asked.quick,
+            "rounds": asked.plan().rounds,
+        });
+        Facts { json }
+    }
+
+    /// What is known afterwards.
+    fn ended(&mut self, noise: f64, begun: Instant) {
+        self.json["noise_during"] = json!(noise);
+        self.json["seconds"] = json!(begun.elapsed().as_secs());
+    }
+
     fn text(&self) -> String {
         let word = |name: &str| self.json[name].as_str().unwrap_or("–");
         format!(
