@@ -64,7 +64,8 @@ impl Inner {
         Ok(home)
     }
 
-    fn is_own(&self, call: &Call, resource: &Resource) -> bool {
+    /// Whether a resource is the caller's; that another key's was named is told.
+    pub(crate) fn is_own(&self, call: &Call, resource: &Resource) -> bool {
         let own = resource.virtual_key == call.key.id;
         if !own {
             self.note(foreign(call, resource));

@@ -116,6 +116,9 @@ def test_another_tenants_file_is_as_good_as_none(house, tenants, mock):
 
     for ask in (two.files.retrieve_metadata, two.files.download, two.files.delete):
         assert told(ask, file.id) == told(ask, "file_01nobody")
+    assert told(lambda its: two.messages.create(**about(its)), file.id) == told(
+        lambda its: two.messages.create(**about(its)), "file_01nobody"
+    )
     assert file.id not in [its.id for its in two.files.list(limit=1_000)]
     assert list(two.files.list(ids=[file.id])) == []
     assert len(mock.journal()) == before, "none of it reached upstream"

@@ -2,9 +2,8 @@
 //! another virtual key made, in the same words and by the same look-up.
 
 use chamberlain_core::admission::refusal::Refusal;
-use chamberlain_core::record::{Notice, Route, Severity};
+use chamberlain_core::record::Route;
 use chamberlain_core::resource::{Resource, ResourceId, ResourceKind};
-use serde_json::{Map, json};
 
 use crate::decide::Decided;
 use crate::gateway::Inner;
@@ -34,35 +33,7 @@ impl Inner {
             tracing::error!("whose a file is could not be read: {fault}");
             Refusal::NotOnRecord
         })?;
-        let (own, foreign): (Vec<_>, Vec<_>) =
-            found.into_iter().flatten().partition(|file| file.virtual_key == call.key.id);
-        for file in &foreign {
-            self.note_foreign(call, file);
-        }
-        Ok(own)
-    }
-
-    fn note_foreign(&self, call: &Call, file: &Resource) {
-        let mut facts = Map::new();
-        facts.insert("call".to_owned(), json!(call.id));
-        facts.insert("virtual_key".to_owned(), json!(call.key.id));
-        facts.insert("source".to_owned(), json!(call.source));
-        facts.insert("kind".to_owned(), json!(file.kind));
-        facts.insert("id".to_owned(), json!(file.id));
-        facts.insert("owner".to_owned(), json!(file.virtual_key));
-        self.note(Notice {
-            at: self.now(),
-            kind: "security.foreign_id".to_owned(),
-            severity: Severity::Warning,
-            subject: format!("virtual key {}", call.key.id),
-            message: format!(
-                "{} named the {} {}, which belongs to the virtual key {}. It was refused as if \
-                 there were no such {}.",
-                call.id, file.kind, file.id, file.virtual_key, file.kind
-            ),
-            facts,
-            notify: false,
-        });
+        Ok(found.into_iter().flatten().filter(|file| self.is_own(call, file)).collect())
     }
 }
 
