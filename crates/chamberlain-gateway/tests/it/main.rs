@@ -8,6 +8,7 @@ mod journal;
 mod upstream;
 mod world;
 
+mod admission;
 mod changing;
 mod files;
 mod leaving;
