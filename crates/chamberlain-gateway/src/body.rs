@@ -1,22 +1,30 @@
 //! Reading a request body: never more than allowed, never more than memory is set aside for,
 //! never for longer than a client that means it would take.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use chamberlain_core::admission::memory::{Full, may_hold};
 use chamberlain_core::admission::refusal::Refusal;
+use chamberlain_core::id::VirtualKeyId;
 use chamberlain_core::snapshot::GatewaySettings;
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::refuse::{Fault, Stop};
 
 /// Longest silence inside a body.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// What a body must bring a second after its first seconds, on average: who sends more slowly
+/// holds memory that others wait for.
+const BYTES_PER_SECOND_MIN: usize = 64 * 1024;
+/// Before that is asked.
+const GRACE: Duration = SILENCE_MAX;
 /// Longest time for a whole body.
 const WHOLE_MAX: Duration = Duration::from_secs(600);
 /// Longest time spent on throwing away a body that nobody will read.
@@ -26,16 +34,51 @@ const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Room made at once, whatever length a client announces.
 const ROOM_AT_ONCE: usize = 1024 * 1024;
 
-/// Counts the bytes of all bodies in memory.
+/// Counts the bytes of all bodies in memory, and whose they are.
 #[derive(Debug, Default)]
 pub(crate) struct BodyMemory {
-    used: AtomicUsize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    used: usize,
+    by_key: HashMap<VirtualKeyId, usize>,
 }
 
 impl BodyMemory {
     /// Bytes in memory now.
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.held.lock().used
+    }
+
+    fn take(&self, key: &VirtualKeyId, more: usize, limit_bytes: usize) -> Result<(), Refusal> {
+        let mut held = self.held.lock();
+        let own = held.by_key.get(key).copied().unwrap_or(0);
+        may_hold(limit_bytes, held.used, own, more).map_err(|full| {
+            let key_bytes = match full {
+                Full::All => None,
+                Full::Key => Some(own),
+            };
+            Refusal::BodiesInFlight { limit_bytes, key_bytes }
+        })?;
+        held.used += more;
+        match held.by_key.get_mut(key) {
+            Some(bytes) => *bytes += more,
+            None => drop(held.by_key.insert(key.clone(), more)),
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, key: &VirtualKeyId, less: usize) {
+        let mut held = self.held.lock();
+        held.used -= less;
+        if let Some(bytes) = held.by_key.get_mut(key) {
+            *bytes -= less;
+            if *bytes == 0 {
+                held.by_key.remove(key);
+            }
+        }
     }
 }
 
@@ -43,23 +86,23 @@ impl BodyMemory {
 #[derive(Debug)]
 pub(crate) struct Hold {
     memory: Arc<BodyMemory>,
+    key: VirtualKeyId,
     bytes: usize,
 }
 
 impl Hold {
-    /// A hold of nothing yet.
-    pub(crate) fn new(memory: &Arc<BodyMemory>) -> Hold {
-        Hold { memory: memory.clone(), bytes: 0 }
+    /// A hold of nothing yet, for a call of `key`.
+    pub(crate) fn new(memory: &Arc<BodyMemory>, key: &VirtualKeyId) -> Hold {
+        Hold { memory: memory.clone(), key: key.clone(), bytes: 0 }
     }
 
-    /// Takes `more` bytes if all bodies together stay within `limit_bytes`.
+    /// Takes `more` bytes if all bodies together stay within `limit_bytes`, and those of the key
+    /// within its share.
     pub(crate) fn grow(&mut self, more: usize, limit_bytes: usize) -> Result<(), Refusal> {
-        let within = |used: usize| used.checked_add(more).filter(|sum| *sum <= limit_bytes);
-        self.memory
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, within)
-            .map_err(|_| Refusal::BodiesInFlight { limit_bytes })?;
-        self.bytes += more;
+        if more > 0 {
+            self.memory.take(&self.key, more, limit_bytes)?;
+            self.bytes += more;
+        }
         Ok(())
     }
 
@@ -67,13 +110,15 @@ impl Hold {
     pub(crate) fn shrink(&mut self, less: usize) {
         let less = less.min(self.bytes);
         self.bytes -= less;
-        self.memory.used.fetch_sub(less, Ordering::Relaxed);
+        self.memory.give_back(&self.key, less);
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        if self.bytes > 0 {
+            self.memory.give_back(&self.key, self.bytes);
+        }
     }
 }
 
@@ -93,8 +138,8 @@ pub(crate) async fn read(
     // Held from the first byte on, so that many announced bodies cannot outgrow memory together.
     hold.grow(announced.unwrap_or(0), settings.bodies_in_flight_bytes_max)?;
     let mut parts = Parts::default();
-    let deadline = Instant::now() + WHOLE_MAX;
-    while let Some(data) = next(body, deadline).await? {
+    let began = Instant::now();
+    while let Some(data) = next(body, began + time_for(parts.length())).await? {
         let length = parts.length() + data.len();
         if length > limit_bytes {
             return Err(too_large.into());
@@ -105,6 +150,12 @@ pub(crate) async fn read(
         parts.push(data, announced.unwrap_or(length));
     }
     Ok(parts.into_bytes())
+}
+
+/// How long a body may have taken when it has brought this many bytes.
+fn time_for(bytes: usize) -> Duration {
+    let earned = Duration::from_secs((bytes / BYTES_PER_SECOND_MIN) as u64);
+    WHOLE_MAX.min(GRACE + earned)
 }
 
 /// The next piece of a body; `None` at its end.
@@ -181,18 +232,33 @@ mod tests {
     #[test]
     fn all_bodies_together_stay_within_the_limit() {
         let memory = Arc::new(BodyMemory::default());
-        let mut first = Hold::new(&memory);
-        let mut second = Hold::new(&memory);
-        assert_eq!(first.grow(60, 100), Ok(()));
-        assert_eq!(second.grow(41, 100), Err(Refusal::BodiesInFlight { limit_bytes: 100 }));
-        assert_eq!(second.grow(40, 100), Ok(()));
-        assert_eq!(memory.used(), 100);
+        let keys = ["a", "b"].map(VirtualKeyId::new);
+        let mut first = Hold::new(&memory, &keys[0]);
+        let mut second = Hold::new(&memory, &keys[1]);
+        let full = |key_bytes| Err(Refusal::BodiesInFlight { limit_bytes: 100, key_bytes });
+        assert_eq!(first.grow(51, 100), full(Some(0)), "no key takes more than half");
+        assert_eq!(first.grow(50, 100), Ok(()));
+        let mut more = Hold::new(&memory, &keys[0]);
+        assert_eq!(more.grow(1, 100), full(Some(50)), "all calls of a key count together");
+        assert_eq!(second.grow(51, 100), full(None));
+        assert_eq!(second.grow(25, 100), Ok(()), "the other key has room");
+        assert_eq!(memory.used(), 75);
         first.shrink(10);
-        assert_eq!(memory.used(), 90);
+        assert_eq!(memory.used(), 65);
         drop(first);
-        assert_eq!(memory.used(), 40);
+        assert_eq!(memory.used(), 25);
         drop(second);
         assert_eq!(memory.used(), 0);
+        assert!(memory.held.lock().by_key.is_empty(), "nothing is kept of keys that hold nothing");
+    }
+
+    #[test]
+    fn a_body_must_come_on() {
+        let seconds = |bytes| time_for(bytes).as_secs();
+        assert_eq!(seconds(0), 30);
+        assert_eq!(seconds(BYTES_PER_SECOND_MIN - 1), 30, "drops earn no time");
+        assert_eq!(seconds(100 * BYTES_PER_SECOND_MIN), 130);
+        assert_eq!(seconds(usize::MAX), 600);
     }
 
     #[test]

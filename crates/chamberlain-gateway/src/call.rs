@@ -17,7 +17,7 @@ use crate::identify::{Arrival, identify};
 use crate::notice::Witness;
 use crate::refuse::{self, Stop};
 use crate::stream::AnswerBody;
-use crate::{admit::Admitted, body, route};
+use crate::{admit::Admitted, body, framing, route};
 
 impl Inner {
     /// Answers one request, whatever it is.
@@ -32,10 +32,12 @@ impl Inner {
         let mut witness = Witness::new(call, now, peer);
         let (head, mut body) = request.into_parts();
         let expects = head.headers.contains_key(http::header::EXPECT);
-        let answered = if draining {
-            Err(Refusal::Draining.into())
-        } else {
-            self.clone().walk(head, &mut body, &mut witness).await
+        let (version, framed) = (head.version, framing::check(&head));
+        let is_in_doubt = framed.is_err();
+        let answered = match framed {
+            Err(fault) => Err(fault.into()),
+            Ok(()) if draining => Err(Refusal::Draining.into()),
+            Ok(()) => self.clone().walk(head, &mut body, &mut witness).await,
         };
         match answered {
             Ok(response) => response,
@@ -43,7 +45,11 @@ impl Inner {
                 body::discard(&mut body, expects).await;
                 let answer = stop.answer();
                 self.note_stop(&witness, &stop, &answer);
-                refuse::response(call, &answer)
+                let mut response = refuse::response(call, &answer);
+                if is_in_doubt {
+                    framing::close(version, response.headers_mut());
+                }
+                response
             }
         }
     }

@@ -64,7 +64,8 @@ impl Inner {
         witness.route = Some(route);
         let caller = caller(&call, &head.headers)?;
         if route == Route::FileUpload {
-            return announced(call, head, caller, body, Hold::new(&self.bodies));
+            let hold = Hold::new(&self.bodies, &call.key.id);
+            return announced(call, head, caller, body, hold);
         }
         let has_body = matches!(route, Route::Messages | Route::CountTokens);
         if has_body {
@@ -76,7 +77,7 @@ impl Inner {
         } else {
             Encoding::Identity
         };
-        let mut hold = Hold::new(&self.bodies);
+        let mut hold = Hold::new(&self.bodies, &call.key.id);
         let reading = Instant::now();
         let original = body::read(body, &call.snapshot.settings, &mut hold).await?;
         call.watch = call.watch.without(reading);

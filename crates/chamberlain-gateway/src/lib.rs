@@ -17,6 +17,7 @@ mod ending;
 mod escort;
 mod files;
 mod forward;
+mod framing;
 mod gateway;
 mod headers;
 mod health;

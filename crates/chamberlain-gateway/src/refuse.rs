@@ -16,6 +16,18 @@ use crate::stream::AnswerBody;
 /// What broke on the way of a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
+    /// The client's: two readers could see different requests in it.
+    BadHead {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The client's: its path and query are too long.
+    TargetTooLong {
+        /// The limit in bytes.
+        limit_bytes: usize,
+    },
+    /// The client's: it expects something that is not known here.
+    Expectation,
     /// The client's: its body did not arrive in time.
     BodyTimeout,
     /// The client's: its body broke off.
@@ -62,6 +74,11 @@ impl Fault {
     fn class(&self) -> (u16, ErrorType, &'static str, bool) {
         use ErrorType as T;
         match self {
+            Fault::BadHead { .. } => (400, T::InvalidRequestError, "request_head_invalid", false),
+            Fault::TargetTooLong { .. } => {
+                (414, T::InvalidRequestError, "request_target_too_long", false)
+            }
+            Fault::Expectation => (417, T::InvalidRequestError, "expectation_unknown", false),
             Fault::BodyTimeout => (400, T::InvalidRequestError, "request_body_timeout", false),
             Fault::BodyBroken => (400, T::InvalidRequestError, "request_body_broken", false),
             Fault::NoEnvironment(_) => (503, T::ApiError, "no_environment", false),
@@ -81,8 +98,21 @@ impl Fault {
 
     fn message(&self) -> String {
         match self {
-            Fault::BodyTimeout => "The request body did not arrive in time. Send it again, \
-                without long pauses inside the body."
+            Fault::BadHead { what } => format!(
+                "The head of the request could be read in two ways: {what}. Nothing was sent on, \
+                 and the connection ends. Mend the client, or the proxy in front of Chamberlain."
+            ),
+            Fault::TargetTooLong { limit_bytes } => format!(
+                "The path and query are longer than {limit_bytes} bytes. Everything that this \
+                 API takes is far shorter; send it in the body."
+            ),
+            Fault::Expectation => "The only expectation that is known here is 100-continue. \
+                Leave the expect header out."
+                .to_owned(),
+            Fault::BodyTimeout => "The request body did not arrive in time: it may pause for 30 \
+                seconds, must bring 64 KiB a second after its first 30, and may take ten minutes (a \
+                file upload: an hour, at any pace). \
+                Send it again, without long pauses inside."
                 .to_owned(),
             Fault::BodyBroken => "The request body broke off before its end. Nothing was sent on; \
                 send the whole request again."

@@ -4,6 +4,7 @@ pub mod breaker;
 pub mod gate;
 pub mod key;
 pub mod limit;
+pub mod memory;
 pub mod policy;
 pub mod refusal;
 pub mod retry;

@@ -128,6 +128,8 @@ pub enum Refusal {
     BodiesInFlight {
         /// The limit in bytes.
         limit_bytes: usize,
+        /// What this key holds, when it is its share that is used up.
+        key_bytes: Option<usize>,
     },
     /// The source is not allowed.
     Source {

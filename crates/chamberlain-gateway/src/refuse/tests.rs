@@ -4,6 +4,9 @@ use super::*;
 fn all() -> Vec<Fault> {
     let environment = || EnvironmentName::new("production");
     let all = vec![
+        Fault::BadHead { what: "it has two hosts" },
+        Fault::TargetTooLong { limit_bytes: 8_192 },
+        Fault::Expectation,
         Fault::BodyTimeout,
         Fault::BodyBroken,
         Fault::NoEnvironment(environment()),
@@ -28,20 +31,23 @@ fn all() -> Vec<Fault> {
 /// Fails to compile when a variant is added, so that it is added to [`all`] too.
 fn place(fault: &Fault) -> usize {
     match fault {
-        Fault::BodyTimeout => 0,
-        Fault::BodyBroken => 1,
-        Fault::NoEnvironment(_) => 2,
-        Fault::NoUpstreamKey(_) => 3,
-        Fault::KeyNotOpen(_) => 4,
-        Fault::KeyRemoved(_) => 5,
-        Fault::NoMock => 6,
-        Fault::KeyRejected(_) => 7,
-        Fault::Unreachable => 8,
-        Fault::Lost => 9,
-        Fault::NoAnswer { .. } => 10,
-        Fault::Ours => 11,
-        Fault::UploadLost => 12,
-        Fault::UploadUnreadable => 13,
+        Fault::BadHead { .. } => 0,
+        Fault::TargetTooLong { .. } => 1,
+        Fault::Expectation => 2,
+        Fault::BodyTimeout => 3,
+        Fault::BodyBroken => 4,
+        Fault::NoEnvironment(_) => 5,
+        Fault::NoUpstreamKey(_) => 6,
+        Fault::KeyNotOpen(_) => 7,
+        Fault::KeyRemoved(_) => 8,
+        Fault::NoMock => 9,
+        Fault::KeyRejected(_) => 10,
+        Fault::Unreachable => 11,
+        Fault::Lost => 12,
+        Fault::NoAnswer { .. } => 13,
+        Fault::Ours => 14,
+        Fault::UploadLost => 15,
+        Fault::UploadUnreadable => 16,
     }
 }
 

@@ -207,6 +207,14 @@ pub(crate) static KEYS: &[Key] = &[
         "Connections at once from one address that is no trusted proxy; more are closed.",
     )),
     at_start(key(
+        "server.console_hosts",
+        Kind::Names,
+        "[]",
+        "[\"chamberlain.internal\"]",
+        "Names by which the console may be called, besides localhost and addresses. A web page \
+         of somebody else could give its own name this machine's address.",
+    )),
+    at_start(key(
         "server.stop_grace",
         Kind::Duration(0, HOUR),
         "\"30s\"",
@@ -247,7 +255,9 @@ pub(crate) static KEYS: &[Key] = &[
         Kind::Size(MIB, 64 * 1024 * MIB),
         "\"512MiB\"",
         "\"256MiB\"",
-        "Body bytes held in memory over all calls; beyond it calls are refused as overloaded.",
+        "Body bytes held in memory over all calls; beyond it calls are refused as overloaded. No \
+         virtual key may hold more than it leaves free, so make it several times \
+         `request_body_max`.",
     ),
     key(
         "queue.calls_max",

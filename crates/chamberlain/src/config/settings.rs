@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) unix_socket: Option<PathBuf>,
     /// How many connections there may be.
     pub(crate) connections: ConnectionLimits,
+    /// Names by which the console may be called.
+    pub(crate) console_hosts: Vec<String>,
     /// How long calls may go on after a first signal.
     pub(crate) stop_grace_ms: u64,
     /// Where calls go.
@@ -87,6 +89,7 @@ impl Config {
                 "server.connections_per_address_max",
                 self.connections.per_address != new.connections.per_address,
             ),
+            ("server.console_hosts", self.console_hosts != new.console_hosts),
             ("server.stop_grace", self.stop_grace_ms != new.stop_grace_ms),
             ("upstream.url", self.upstream_url != new.upstream_url),
         ]
@@ -131,6 +134,7 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
             all: read.size("server.connections_max"),
             per_address: read.size("server.connections_per_address_max"),
         },
+        console_hosts: read.texts("server.console_hosts"),
         stop_grace_ms: read.number("server.stop_grace"),
         upstream_url: read.text("upstream.url"),
         upstream_is_written: typed.place("upstream.url").is_some(),

@@ -224,7 +224,8 @@ impl<'a> Server<'a> {
             self.commander.published(),
             Arc::new(SystemClock),
         );
-        beside.spawn(console::serve(self.console, readiness, metrics, closing.clone()));
+        let hosts = self.loaded.config.console_hosts.clone();
+        beside.spawn(console::serve(self.console, hosts, readiness, metrics, closing.clone()));
         let executor: Arc<dyn Execute> = self.commander.clone();
         let commands = closing.clone();
         beside.spawn(async move {

@@ -84,7 +84,12 @@ impl Refusal {
             Refusal::UploadTooLarge { .. } => (413, T::RequestTooLarge, "upload_too_large"),
             Refusal::UnknownResource { .. } => (404, T::NotFoundError, "unknown_resource"),
             Refusal::Encoding { code, .. } => (400, T::InvalidRequestError, code),
-            Refusal::BodiesInFlight { .. } => (503, T::OverloadedError, "bodies_in_flight"),
+            Refusal::BodiesInFlight { key_bytes: None, .. } => {
+                (503, T::OverloadedError, "bodies_in_flight")
+            }
+            Refusal::BodiesInFlight { key_bytes: Some(_), .. } => {
+                (429, T::RateLimitError, "bodies_in_flight_of_key")
+            }
             Refusal::Source { .. } => (403, T::PermissionError, "source_not_allowed"),
             Refusal::Model { .. } => (403, T::PermissionError, "model_not_allowed"),
             Refusal::UnknownModel { .. } => (404, T::NotFoundError, "unknown_model"),
@@ -175,10 +180,17 @@ impl Refusal {
                 echo(id)
             ),
             Refusal::Encoding { message, .. } => message.clone(),
-            Refusal::BodiesInFlight { limit_bytes } => busy(&format!(
-                "the bodies of the calls in flight already fill the {limit_bytes} bytes set aside \
-                 for them"
+            Refusal::BodiesInFlight { limit_bytes, key_bytes: None } => busy(&format!(
+                "the bodies of all calls in flight fill the {limit_bytes} bytes set aside for \
+                 them (server.bodies_in_flight_max)"
             )),
+            Refusal::BodiesInFlight { limit_bytes, key_bytes: Some(key_bytes) } => format!(
+                "The bodies of this virtual key's calls in flight hold {key_bytes} bytes, and no \
+                 key may hold more than it leaves free of the {limit_bytes} bytes for all \
+                 (server.bodies_in_flight_max). This call was not sent. Try again when others of \
+                 yours have ended, or send fewer or smaller ones at once; if it is refused alone, \
+                 your operator must raise the limit."
+            ),
             Refusal::QueueFull => busy("too many calls wait already"),
             Refusal::Draining => busy("it is shutting down"),
             Refusal::Source { source: Source::Address(address) } => format!(

@@ -73,7 +73,8 @@ fn all() -> Vec<Refusal> {
             code: "request_body_encoding_unsupported",
             message: "content-encoding lzma is not understood; send gzip or nothing.".to_owned(),
         },
-        Refusal::BodiesInFlight { limit_bytes: 1_024 },
+        Refusal::BodiesInFlight { limit_bytes: 1_024, key_bytes: None },
+        Refusal::BodiesInFlight { limit_bytes: 1_024, key_bytes: Some(512) },
         Refusal::Source { source: "10.0.2.0".parse().unwrap() },
         Refusal::Model {
             model: "claude-opus-5".to_owned(),
@@ -200,7 +201,9 @@ fn every_refusal_has_its_answer() {
     400 invalid_request_error request_body_encoding_unsupported stop
       content-encoding lzma is not understood; send gzip or nothing.
     503 overloaded_error bodies_in_flight retry after 1 s
-      Chamberlain takes no further calls just now: the bodies of the calls in flight already fill the 1024 bytes set aside for them. This call was not sent; try again.
+      Chamberlain takes no further calls just now: the bodies of all calls in flight fill the 1024 bytes set aside for them (server.bodies_in_flight_max). This call was not sent; try again.
+    429 rate_limit_error bodies_in_flight_of_key retry after 1 s
+      The bodies of this virtual key's calls in flight hold 512 bytes, and no key may hold more than it leaves free of the 1024 bytes for all (server.bodies_in_flight_max). This call was not sent. Try again when others of yours have ended, or send fewer or smaller ones at once; if it is refused alone, your operator must raise the limit.
     403 permission_error source_not_allowed stop
       API call rejected: source IP 10.0.2.0 is not in an allowed network. Call from one, or ask your operator to add yours.
     403 permission_error model_not_allowed stop
