@@ -7,6 +7,7 @@ use crate::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId};
 use crate::ledger::account::AccountId;
 use crate::money::Money;
 use crate::source::Source;
+use crate::resource::ResourceId;
 use crate::time::Timestamp;
 use crate::usage::{Tokens, Usage};
 
@@ -139,6 +140,39 @@ impl Settlement {
     pub fn overrun(&self) -> Money {
         self.cost.saturating_sub(self.reserved)
     }
+}
+
+/// Written when the cost of a call that was settled as unknown has been learned: what it was
+/// charged is let go, and what it cost is charged instead. Said of a batch when its results were
+/// read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TrueUp {
+    /// The call.
+    pub call: CallId,
+    /// When it was learned.
+    pub at: Timestamp,
+    /// What it cost.
+    pub cost: Money,
+    /// Its billed tokens.
+    pub tokens: Tokens,
+    /// The model that served it, where it was one.
+    pub served_model: Option<String>,
+    /// The batch it was learned from, remembered anew in the same step.
+    pub batch: ResourceId,
+    /// What is remembered of it from now on.
+    pub about: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What became of a [`TrueUp`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TruedUp {
+    /// What the call was charged until then.
+    pub was: Money,
+    /// What is no longer unsettled in its accounts: all of that, unless the call was lost with
+    /// power.
+    pub let_go: Money,
+    /// The accounts it is charged to.
+    pub accounts: Vec<AccountId>,
 }
 
 /// How urgent a notice is.

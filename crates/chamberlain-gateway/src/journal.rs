@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
-use chamberlain_core::record::{Intent, Notice, Settlement};
+use chamberlain_core::record::{Intent, Notice, Settlement, TrueUp, TruedUp};
 use chamberlain_core::resource::{
     Binding, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
 };
@@ -49,6 +49,10 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Forgets a resource that upstream deleted at `at`. Forgetting what is not there is no fault.
     fn forget(&self, kind: ResourceKind, id: ResourceId, at: Timestamp) -> Answer<()>;
+
+    /// Trues up a call to the cost that was learned after its end. `None` when its cost was known
+    /// already. When the answer is `Ok`, it survives a process kill.
+    fn true_up(&self, found: TrueUp) -> Answer<Option<TruedUp>>;
 
     /// Looks resources up, whoever they belong to, each answered in its place. Expired ones may
     /// still be there.

@@ -73,6 +73,16 @@ pub(crate) fn by_id(connection: &Connection, id: i64) -> Result<Held, StoreFault
         .ok_or_else(|| StoreFault::Damaged(format!("balance {id} is gone")))
 }
 
+/// The accounts of a set, by its number.
+pub(crate) fn accounts_of(connection: &Connection, set: i64) -> Result<Vec<AccountId>, StoreFault> {
+    let ids: String = connection
+        .prepare_cached("SELECT balances FROM account_sets WHERE id = ?1")?
+        .query_row([set], |row| row.get(0))?;
+    let ids: Vec<i64> = serde_json::from_str(&ids)
+        .map_err(|error| StoreFault::Damaged(format!("account set {set}: {error}")))?;
+    ids.into_iter().map(|id| Ok(by_id(connection, id)?.account)).collect()
+}
+
 /// The balances of windows that end after `now`.
 pub(crate) fn running(connection: &Connection, now: Timestamp) -> Result<Vec<Held>, StoreFault> {
     let sql = format!("SELECT {COLUMNS} FROM balances WHERE window_end > ?1 ORDER BY id");

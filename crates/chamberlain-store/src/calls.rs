@@ -165,16 +165,11 @@ impl Store {
     /// When they cannot be read.
     pub fn call_accounts(&self, id: CallId) -> Result<Vec<AccountId>, StoreFault> {
         self.read(|connection| {
-            let ids: Option<String> = connection
-                .prepare_cached(
-                    "SELECT balances FROM account_sets WHERE id =
-                     (SELECT account_set FROM calls WHERE id = ?1)",
-                )?
+            let set: Option<i64> = connection
+                .prepare_cached("SELECT account_set FROM calls WHERE id = ?1")?
                 .query_row([id.to_bytes()], |row| row.get(0))
                 .optional()?;
-            let ids: Vec<i64> = serde_json::from_str(ids.as_deref().unwrap_or("[]"))
-                .map_err(|error| StoreFault::Damaged(format!("accounts of {id}: {error}")))?;
-            ids.into_iter().map(|id| Ok(balances::by_id(connection, id)?.account)).collect()
+            set.map_or(Ok(Vec::new()), |set| balances::accounts_of(connection, set))
         })
     }
 

@@ -112,6 +112,33 @@ impl Store {
         self.read(|connection| list(connection, page))
     }
 
+    /// Every batch whose cost is not known yet, whoever it belongs to. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn open_batches(&self) -> Result<Vec<Resource>, StoreFault> {
+        self.batches(true, usize::MAX)
+    }
+
+    /// Batches of all virtual keys, the newest first; only those whose cost is not known yet, if
+    /// so asked. Blocks.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn batches(&self, only_open: bool, limit: usize) -> Result<Vec<Resource>, StoreFault> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM resources
+                 WHERE kind = 'batch' AND (?1 = 0 OR json_extract(about, '$.state') = 'open')
+                 ORDER BY created_at DESC, id DESC LIMIT ?2"
+            );
+            let mut query = connection.prepare_cached(&sql)?;
+            let rows = query.query_map(params![only_open, limit], resource)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Takes away resources that expired before `before`. Gives how many are gone. Blocks.
     ///
     /// # Errors

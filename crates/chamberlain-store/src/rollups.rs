@@ -54,7 +54,7 @@ macro_rules! add {
 }
 
 const ADD_CLOSED: &str = add!("certainty", "cost", "closed_seq >= ?1 AND closed_seq < ?2");
-const ADD_SETTLED: &str = add!("'settled'", "?2", "seq = ?1");
+const ADD_ONE: &str = add!("certainty", "cost", "seq = ?1");
 
 const SUBTRACT_UNSETTLED: &str = "
     UPDATE rollups SET
@@ -174,19 +174,25 @@ fn prune_step(change: &mut Change<'_>, before: Timestamp) -> Result<u64, StoreFa
     Ok(calls)
 }
 
-/// Moves an unsettled call that is in the rollups to its true cost. Before the call's row changes.
-pub(crate) fn write_off(connection: &Connection, seq: i64, cost: i64) -> Result<(), StoreFault> {
+/// Takes an unsettled call out of the rollups, before its row changes; false when it is not in
+/// there yet.
+pub(crate) fn take_unsettled(connection: &Connection, seq: i64) -> Result<bool, StoreFault> {
     let closed: i64 = connection
         .prepare_cached("SELECT closed_seq FROM calls WHERE seq = ?1")?
         .query_row([seq], |row| row.get(0))?;
     if closed >= Marks::read(connection)?.to {
-        return Ok(());
+        return Ok(false);
     }
     let moved = connection.prepare_cached(SUBTRACT_UNSETTLED)?.execute([seq])?;
     if moved != 1 {
         return Err(StoreFault::Damaged("an unsettled call is missing in the rollups".into()));
     }
     connection.execute("DELETE FROM rollups WHERE calls = 0", [])?;
-    connection.prepare_cached(ADD_SETTLED)?.execute(params![seq, cost])?;
+    Ok(true)
+}
+
+/// Adds a call as it is now.
+pub(crate) fn add_one(connection: &Connection, seq: i64) -> Result<(), StoreFault> {
+    connection.prepare_cached(ADD_ONE)?.execute([seq])?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chamberlain_core::ledger::account::Grant;
-use chamberlain_core::record::{Notice, Severity};
+use chamberlain_core::record::{Notice, Severity, TruedUp};
 use chamberlain_core::resource::Binding;
 use chamberlain_core::time::{Clock, Timestamp};
 use rusqlite::wal::CheckpointMode;
@@ -48,6 +48,7 @@ enum Answer {
     Done,
     Granted(Vec<Grant>),
     Bound(Binding),
+    TruedUp(Option<TruedUp>),
     Refused(StoreFault),
 }
 
@@ -178,6 +179,7 @@ impl Writer {
             Item::Lease(wanted, _) => state.lease(connection, wanted, now).map(Answer::Granted),
             Item::Note(notice) => state.note(connection, notice).map(|()| Answer::None),
             Item::Bind(keeping, _) => state.keep(connection, keeping, now).map(Answer::Bound),
+            Item::TrueUp(found, _) => state.true_up(connection, found).map(Answer::TruedUp),
             Item::Change(order, _) => self.change(order, now).map(|()| Answer::Done),
             Item::Close(_) => {
                 state.flush(connection)?;
@@ -298,6 +300,7 @@ fn reply(item: Item, answer: Answer) {
         (Item::Intend(_, waiter), _) => drop(waiter.send(Ok(()))),
         (Item::Lease(_, waiter), Answer::Granted(grants)) => drop(waiter.send(Ok(grants))),
         (Item::Bind(_, waiter), Answer::Bound(binding)) => drop(waiter.send(Ok(binding))),
+        (Item::TrueUp(_, waiter), Answer::TruedUp(told)) => drop(waiter.send(Ok(told))),
         (Item::Change(_, waiter) | Item::Close(waiter), _) => drop(waiter.send(Ok(()))),
         _ => {}
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chamberlain_core::audit::record::Principal;
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
-use chamberlain_core::record::{Intent, Notice, Settlement, Severity};
+use chamberlain_core::record::{Intent, Notice, Settlement, Severity, TrueUp, TruedUp};
 use chamberlain_core::resource::Binding;
 use chamberlain_core::time::Timestamp;
 use parking_lot::{Condvar, Mutex};
@@ -49,6 +49,7 @@ pub(crate) enum Item {
     Lease(Vec<LeaseWanted>, oneshot::Sender<Result<Vec<Grant>, StoreFault>>),
     Note(Box<Notice>),
     Bind(Box<Keeping>, oneshot::Sender<Result<Binding, StoreFault>>),
+    TrueUp(Box<TrueUp>, oneshot::Sender<Result<Option<TruedUp>, StoreFault>>),
     Change(Box<Order>, SyncSender<Result<(), StoreFault>>),
     Close(SyncSender<Result<(), StoreFault>>),
 }
@@ -59,7 +60,11 @@ impl Item {
         match self {
             Item::Lease(..) | Item::Close(_) => true,
             Item::Change(order, _) => order.durable,
-            Item::Intend(..) | Item::Settle(_) | Item::Note(_) | Item::Bind(..) => false,
+            Item::Intend(..)
+            | Item::Settle(_)
+            | Item::Note(_)
+            | Item::Bind(..)
+            | Item::TrueUp(..) => false,
         }
     }
 
@@ -69,6 +74,7 @@ impl Item {
             Item::Intend(_, answer) => drop(answer.send(Err(fault))),
             Item::Lease(_, answer) => drop(answer.send(Err(fault))),
             Item::Bind(_, answer) => drop(answer.send(Err(fault))),
+            Item::TrueUp(_, answer) => drop(answer.send(Err(fault))),
             Item::Change(_, answer) | Item::Close(answer) => drop(answer.send(Err(fault))),
             Item::Settle(settlement) => {
                 tracing::error!(
@@ -261,7 +267,11 @@ impl Inner {
                 }
                 self.notices += 1;
             }
-            Item::Intend(..) | Item::Lease(..) | Item::Bind(..) | Item::Change(..) => {
+            Item::Intend(..)
+            | Item::Lease(..)
+            | Item::Bind(..)
+            | Item::TrueUp(..)
+            | Item::Change(..) => {
                 if let Some(failure) = &mut self.failure {
                     failure.refused += 1;
                     let fault = StoreFault::Failing(Box::new(failure.fault.clone()));

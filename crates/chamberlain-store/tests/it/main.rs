@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod batches;
 mod books;
 #[cfg(test)]
 mod calls;

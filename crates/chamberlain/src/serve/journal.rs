@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
-use chamberlain_core::record::{Intent, Notice, Outcome, Settlement};
+use chamberlain_core::record::{Intent, Notice, Outcome, Settlement, TrueUp, TruedUp};
 use chamberlain_core::resource::{
     Binding, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
 };
@@ -88,6 +88,10 @@ impl Journal for StoreJournal {
     fn forget(&self, kind: ResourceKind, id: ResourceId, at: Timestamp) -> Answer<()> {
         let forgotten = answer(self.store.forget(kind, id, at));
         Box::pin(async { forgotten.await.map(|_| ()) })
+    }
+
+    fn true_up(&self, found: TrueUp) -> Answer<Option<TruedUp>> {
+        answer(self.store.true_up(found))
     }
 
     fn resources(&self, wanted: Vec<(ResourceKind, ResourceId)>) -> Answer<Vec<Option<Resource>>> {
