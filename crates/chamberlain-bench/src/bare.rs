@@ -15,7 +15,7 @@ use chamberlain_core::admission::policy::Policy;
 use chamberlain_core::id::{EnvironmentName, UpstreamKeyId};
 use chamberlain_core::ledger::account::{Grant, LeaseWanted};
 use chamberlain_core::ledger::price::PriceBook;
-use chamberlain_core::record::{Intent, Notice, Settlement};
+use chamberlain_core::record::{Intent, Notice, Settlement, TrueUp, TruedUp};
 use chamberlain_core::resource::{
     Binding, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
 };
@@ -62,6 +62,10 @@ impl Journal for NoJournal {
 
     fn resources(&self, wanted: Vec<(ResourceKind, ResourceId)>) -> Answer<Vec<Option<Resource>>> {
         accepted(wanted.iter().map(|_| None).collect())
+    }
+
+    fn true_up(&self, _: TrueUp) -> Answer<Option<TruedUp>> {
+        accepted(None)
     }
 
     fn resources_of(&self, _: ResourcePage) -> Answer<Option<ResourceList>> {

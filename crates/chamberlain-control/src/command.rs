@@ -95,6 +95,8 @@ commands! {
     Resume, "resume", reply::Paused, true;
     /// Lists calls.
     CallsList, "calls.list", reply::Calls, false;
+    /// Lists batches.
+    BatchesList, "batches.list", reply::Batches, false;
     /// Today's cost.
     CostToday, "cost.today", reply::CostSummary, false;
     /// This month's cost.
@@ -544,6 +546,16 @@ pub struct PricesList {
     pub model: Option<String>,
     /// Show retired models too.
     pub all: bool,
+}
+
+/// `batches.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchesList {
+    /// Only those whose cost is not known yet.
+    pub open: bool,
+    /// How many; 50 unless said.
+    pub limit: Option<u32>,
 }
 
 /// `write_off`

@@ -33,6 +33,7 @@ use crate::settings::Settings;
 use crate::virtual_key::Ground;
 
 mod audit;
+mod batches;
 mod calls;
 mod costs;
 mod doctor;
@@ -285,6 +286,7 @@ impl Commander {
             Command::Pause(asked) => json(self.pause(actor, asked)),
             Command::Resume(asked) => json(self.resume(actor, asked)),
             Command::CallsList(asked) => json(self.calls_list(&asked)),
+            Command::BatchesList(asked) => json(self.batches_list(&asked)),
             Command::CostToday(asked) => json(self.cost_today(asked.environment.as_deref())),
             Command::CostMonth(asked) => json(self.cost_month(asked.environment.as_deref())),
             Command::CostTop(asked) => json(self.cost_top(&asked)),

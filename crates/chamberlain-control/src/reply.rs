@@ -643,6 +643,42 @@ pub struct Prices {
     pub prices: Vec<Price>,
 }
 
+/// Batches on record, the newest first.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Batches {
+    /// The batches.
+    pub batches: Vec<Batch>,
+}
+
+/// One batch.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// Upstream's id.
+    pub id: String,
+    /// The call that submitted it.
+    pub call: String,
+    /// When it was submitted.
+    pub at: Moment,
+    /// Whose it is.
+    pub virtual_key: String,
+    /// The name of that key.
+    pub virtual_key_name: Option<String>,
+    /// The environment.
+    pub environment: String,
+    /// `open` until its cost is known, then `settled`; `given_up` when it cannot be learned.
+    pub state: String,
+    /// What upstream last said: `in_progress`, `canceling` or `ended`.
+    pub processing_status: Option<String>,
+    /// Its items.
+    pub items: u64,
+    /// What was set aside for it.
+    pub reserved: Option<Money>,
+    /// What it is charged.
+    pub cost: Option<Money>,
+    /// Why its cost cannot be learned.
+    pub problem: Option<String>,
+}
+
 /// A call after `write_off`.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct WrittenOff {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId};
 use crate::ledger::account::AccountId;
 use crate::money::Money;
-use crate::source::Source;
 use crate::resource::ResourceId;
+use crate::source::Source;
 use crate::time::Timestamp;
 use crate::usage::{Tokens, Usage};
 
@@ -23,6 +23,18 @@ pub enum Route {
     Models,
     /// `GET /v1/models/{id}`
     Model,
+    /// `POST /v1/messages/batches`
+    BatchCreate,
+    /// `GET /v1/messages/batches`
+    Batches,
+    /// `GET /v1/messages/batches/{id}`
+    Batch,
+    /// `GET /v1/messages/batches/{id}/results`
+    BatchResults,
+    /// `POST /v1/messages/batches/{id}/cancel`
+    BatchCancel,
+    /// `DELETE /v1/messages/batches/{id}`
+    BatchDelete,
     /// `POST /v1/files`
     FileUpload,
     /// `GET /v1/files`

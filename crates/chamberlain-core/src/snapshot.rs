@@ -138,6 +138,12 @@ pub struct GatewaySettings {
     pub unix_socket_is_proxy: bool,
     /// Largest body of a message request after decoding.
     pub request_body_bytes_max: usize,
+    /// Largest body of a batch after decoding.
+    pub batch_body_bytes_max: usize,
+    /// The shortest pause between two looks at a batch that runs.
+    pub batch_look_ms_min: u64,
+    /// Where clients reach Chamberlain, without a slash at its end; `None` when it is as they say.
+    pub public_url: Option<String>,
     /// Largest body of a file upload, form and all.
     pub upload_body_bytes_max: usize,
     /// Deepest JSON nesting.
@@ -176,6 +182,9 @@ impl Default for GatewaySettings {
             trusted_proxies: Vec::new(),
             unix_socket_is_proxy: false,
             request_body_bytes_max: 32 * 1024 * 1024,
+            batch_body_bytes_max: 256 * 1024 * 1024,
+            batch_look_ms_min: 10_000,
+            public_url: None,
             upload_body_bytes_max: 512 * 1024 * 1024,
             json_depth_max: 128,
             bodies_in_flight_bytes_max: 512 * 1024 * 1024,

@@ -122,13 +122,13 @@ impl Drop for Hold {
     }
 }
 
-/// Reads a whole body. A body that comes in one piece is not copied.
+/// Reads a whole body of at most `limit_bytes`. A body that comes in one piece is not copied.
 pub(crate) async fn read(
     body: &mut Incoming,
+    limit_bytes: usize,
     settings: &GatewaySettings,
     hold: &mut Hold,
 ) -> Result<Bytes, Stop> {
-    let limit_bytes = settings.request_body_bytes_max;
     let too_large = Refusal::TooLarge { limit_bytes, decoded: false };
     let announced =
         body.size_hint().upper().map(|upper| usize::try_from(upper).unwrap_or(usize::MAX));

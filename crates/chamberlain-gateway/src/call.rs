@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use crate::batch::is_about_batches;
 use crate::bound::bounded;
 use crate::decide::Decided;
 use crate::files::is_about_files;
@@ -79,6 +80,9 @@ impl Inner {
         let decided = self.decide(inspected)?;
         if is_about_files(route) {
             return self.call_files(decided, body, witness).await;
+        }
+        if is_about_batches(route) {
+            return self.call_batches(decided, witness).await;
         }
         self.breaker_is_not_open(&decided)?;
         let bounded = bounded(decided)?;

@@ -12,6 +12,7 @@ use chamberlain_core::time::Timestamp;
 use http::HeaderValue;
 use http::request::Parts;
 
+use crate::batch::is_about_batches;
 use crate::files::is_about_files;
 use crate::gateway::Inner;
 use crate::headers;
@@ -48,6 +49,9 @@ pub(crate) struct Decided {
     pub(crate) content: Content,
     pub(crate) request: Option<RequestFacts>,
     pub(crate) subject: Arc<Subject>,
+    pub(crate) caller: CallerFacts,
+    /// Items of a batch.
+    pub(crate) items: u64,
     pub(crate) destination: Destination,
     /// For `x-chamberlain-warning`.
     pub(crate) warnings: Vec<HeaderValue>,
@@ -67,6 +71,10 @@ impl Inner {
                 uses(&call, &caller, operation.as_deref(), Capability::Files)?;
                 Vec::new()
             }
+            None if is_about_batches(route) => {
+                uses(&call, &caller, operation.as_deref(), Capability::Batches)?;
+                Vec::new()
+            }
             None => {
                 sources(&call)?;
                 Vec::new()
@@ -80,7 +88,8 @@ impl Inner {
         let left_out = headers::left_out(&head.headers, keep_billing);
         let warnings = warnings.iter().filter_map(warning_text).chain(left_out).collect();
         let subject = Arc::new(Subject::new(route, operation, request.as_ref(), head.uri.path()));
-        Ok(Decided { call, head, content, request, subject, destination, warnings })
+        let items = 0;
+        Ok(Decided { call, head, content, request, subject, caller, items, destination, warnings })
     }
 
     /// Looks again, for a call that has taken its time: what was stopped in the meantime stays
@@ -165,7 +174,7 @@ fn operation(call: &Call, caller: &CallerFacts) -> Result<Option<String>, Refusa
     }
 }
 
-fn policies(
+pub(crate) fn policies(
     call: &Call,
     request: &RequestFacts,
     caller: &CallerFacts,
@@ -204,7 +213,7 @@ fn sources(call: &Call) -> Result<(), Refusal> {
     call.key.policy.check_source(call.source)
 }
 
-fn warning_text(warning: &Warning) -> Option<HeaderValue> {
+pub(crate) fn warning_text(warning: &Warning) -> Option<HeaderValue> {
     let text = match warning {
         Warning::ModelRetires { model, on } => {
             format!("{model} retires on {on}; choose a newer model before that day")

@@ -30,6 +30,8 @@ pub(crate) enum Seen {
     Silent,
     /// It was sent, and Chamberlain lost it.
     Forsaken,
+    /// Upstream took it and will work on it later: what it costs is learned then.
+    Accepted,
     /// An answer began.
     Answered {
         /// What was read of it.
@@ -37,6 +39,13 @@ pub(crate) enum Seen {
         /// True when it ended by itself.
         whole: bool,
     },
+}
+
+impl Seen {
+    /// A whole answer of something free.
+    pub(crate) fn answered() -> Seen {
+        Seen::Answered { metered: Box::default(), whole: true }
+    }
 }
 
 /// Why nobody takes an answer that is read to its end all the same.
@@ -118,6 +127,7 @@ pub(crate) fn judge(end: &End, bill: &Bill<'_>) -> Verdict {
         }
         Seen::Silent => unknown(Outcome::UpstreamFailed, bill),
         Seen::Forsaken => unknown(Outcome::OurFault, bill),
+        Seen::Accepted => unknown(Outcome::Completed, bill),
         Seen::Answered { metered, whole } => answered(metered, *whole, bill),
     };
     let verdict = if bill.free { at_no_cost(verdict) } else { verdict };

@@ -13,6 +13,7 @@ use chamberlain_core::admission::retry::{AttemptEnd, delay_ms};
 use chamberlain_core::record::{Notice, Route, Severity};
 use chamberlain_core::snapshot::{BreakerSettings, GatewaySettings};
 use http::header::RETRY_AFTER;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -20,6 +21,7 @@ use serde_json::{Map, json};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::batch::{OpenBatch, tells_of_a_batch};
 use crate::body::Hold;
 use crate::connect::{Place, SendFault};
 use crate::decide::{Decided, Destination};
@@ -59,18 +61,24 @@ impl Inner {
 }
 
 /// One call on its way upstream.
-struct Dispatch {
-    gateway: Arc<Inner>,
-    permit: Permit,
+pub(crate) struct Dispatch {
+    pub(crate) gateway: Arc<Inner>,
+    pub(crate) permit: Permit,
     entry: Entry,
-    destination: Destination,
+    pub(crate) destination: Destination,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
     _hold: Hold,
-    warnings: Vec<HeaderValue>,
-    own_limit: HeaderMap,
+    pub(crate) warnings: Vec<HeaderValue>,
+    pub(crate) own_limit: HeaderMap,
+    /// The head of the client's request.
+    pub(crate) head: Parts,
+    /// Items of a batch.
+    pub(crate) items: u64,
+    /// The batch that was bound.
+    pub(crate) opened: Option<OpenBatch>,
 }
 
 /// How one attempt ended.
@@ -144,7 +152,7 @@ impl Client {
 impl Dispatch {
     fn new(gateway: &Arc<Inner>, recorded: Recorded) -> Result<Dispatch, Stop> {
         let Recorded { decided, mut permit, own_limit } = recorded;
-        let Decided { call, head, content, destination, warnings, .. } = decided;
+        let Decided { call, head, content, destination, warnings, items, .. } = decided;
         // Before its credential is taken, so that no removal of it goes unnoticed.
         let entry = gateway.enter(&call, &destination);
         let (base, credential) = gateway.address(&destination)?;
@@ -158,13 +166,16 @@ impl Dispatch {
             permit,
             entry,
             destination,
-            method: head.method,
+            method: head.method.clone(),
             uri,
             headers,
             body: content.original,
             _hold: content.hold,
             warnings,
             own_limit,
+            head,
+            items,
+            opened: None,
         })
     }
 
@@ -200,7 +211,20 @@ impl Dispatch {
                 }
             }
         };
-        self.finish(attempt, client);
+        match attempt {
+            Attempt::Answer(response, place)
+                if response.status().is_success()
+                    && tells_of_a_batch(self.permit.tale().subject.route) =>
+            {
+                self.deliver_batch(response, place, client).await;
+            }
+            attempt => self.finish(attempt, client),
+        }
+    }
+
+    /// Whether upstream's own rate limits are passed on.
+    pub(crate) fn keeps_rate_limits(&self) -> bool {
+        self.settings().forward_rate_limit_headers
     }
 
     fn settings(&self) -> &GatewaySettings {

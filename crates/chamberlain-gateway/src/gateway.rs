@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chamberlain_core::id::CallId;
 use chamberlain_core::ledger::account::{AccountId, Balance};
 use chamberlain_core::money::Money;
+use chamberlain_core::resource::Resource;
 use chamberlain_core::snapshot::Snapshot;
 use chamberlain_core::time::{Clock, Entropy, Timestamp};
 use http::Uri;
@@ -16,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admit::Hall;
+use crate::batch::{Batches, OpenBatch};
 use crate::body::BodyMemory;
 use crate::connect::Connections;
 use crate::health::Standings;
@@ -94,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) bodies: Arc<BodyMemory>,
     /// Connections of clients that stand.
     pub(crate) connections_standing: Arc<AtomicUsize>,
+    pub(crate) batches: Batches,
     pub(crate) standings: Standings,
     pub(crate) strangers: Strangers,
     pub(crate) metrics: Metrics,
@@ -130,6 +134,7 @@ impl Gateway {
             changed: Notify::new(),
             bodies: Arc::default(),
             connections_standing: Arc::default(),
+            batches: Batches::default(),
             standings: Standings::default(),
             strangers: Strangers::default(),
             metrics: Metrics::default(),
@@ -151,6 +156,16 @@ impl Gateway {
     pub fn write_off(&self, accounts: &[AccountId], charged: Money, cost: Money) {
         self.inner.hall.lock().gate.write_off(accounts, charged, cost);
         self.inner.changed.notify_waiters();
+    }
+
+    /// Takes up the batches that were not settled when the last run ended; each is looked at soon.
+    /// What is no open batch is passed over.
+    pub fn take_up(&self, batches: Vec<Resource>) {
+        let least_ms = self.inner.snapshot.load().settings.batch_look_ms_min;
+        for batch in batches.into_iter().filter_map(OpenBatch::of) {
+            let pause_ms = self.inner.random() % least_ms.max(1);
+            self.inner.batches.open(batch, Duration::from_millis(pause_ms));
+        }
     }
 
     /// How things stand right now.

@@ -67,7 +67,8 @@ impl Inner {
             let hold = Hold::new(&self.bodies, &call.key.id);
             return announced(call, head, caller, body, hold);
         }
-        let has_body = matches!(route, Route::Messages | Route::CountTokens);
+        let is_batch = route == Route::BatchCreate;
+        let has_body = matches!(route, Route::Messages | Route::CountTokens) || is_batch;
         if has_body {
             version(&head.headers)?;
         }
@@ -79,7 +80,11 @@ impl Inner {
         };
         let mut hold = Hold::new(&self.bodies, &call.key.id);
         let reading = Instant::now();
-        let original = body::read(body, &call.snapshot.settings, &mut hold).await?;
+        let limit_bytes = match is_batch {
+            true => call.snapshot.settings.batch_body_bytes_max,
+            false => call.snapshot.settings.request_body_bytes_max,
+        };
+        let original = body::read(body, limit_bytes, &call.snapshot.settings, &mut hold).await?;
         call.watch = call.watch.without(reading);
         if !has_body {
             if !original.is_empty() {
@@ -88,12 +93,39 @@ impl Inner {
             let content = Content { decoded: original.clone(), original, hold };
             return Ok(Inspected { call, head, route, content, request: None, caller, home: None });
         }
+        if is_batch {
+            // Its items are read when they are judged: nobody keeps the facts of 100,000.
+            let decoded = self.decoded(&call, encoding, &original, &mut hold).await?;
+            let content = Content { original, decoded, hold };
+            return Ok(Inspected { call, head, route, content, request: None, caller, home: None });
+        }
         let (decoded, mut request) = self.read_facts(&call, encoding, &original, &mut hold).await?;
         // Only a name that is known: what else a client writes there may be anything.
         witness.model = call.snapshot.prices.model(&request.model).map(|model| model.id.clone());
         let home = self.own(&call, &mut request).await?;
         let content = Content { original, decoded, hold };
         Ok(Inspected { call, head, route, content, request: Some(request), caller, home })
+    }
+
+    /// A batch, as it reads.
+    async fn decoded(
+        &self,
+        call: &Call,
+        encoding: Encoding,
+        original: &Bytes,
+        hold: &mut Hold,
+    ) -> Result<Bytes, Stop> {
+        if encoding == Encoding::Identity {
+            return Ok(original.clone());
+        }
+        let settings = &call.snapshot.settings;
+        let limit_bytes = settings.batch_body_bytes_max;
+        hold.grow(limit_bytes, settings.bodies_in_flight_bytes_max)?;
+        let encoded = original.clone();
+        let work = move || decode(encoding, &encoded, limit_bytes);
+        let decoded = self.calls.spawn_blocking(work).await.map_err(|_| Fault::Ours)??;
+        hold.shrink(limit_bytes - decoded.len().min(limit_bytes));
+        Ok(decoded)
     }
 
     async fn read_facts(

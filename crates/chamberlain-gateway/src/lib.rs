@@ -7,6 +7,7 @@
 
 mod admit;
 mod barred;
+mod batch;
 mod body;
 mod bound;
 mod call;

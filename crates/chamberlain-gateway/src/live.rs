@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use chamberlain_core::ledger::account::{AccountId, Balance};
+use chamberlain_core::time::Timestamp;
 use serde::Serialize;
 
 use crate::gateway::Inner;
@@ -19,6 +20,10 @@ pub struct Live {
     pub waiting: usize,
     /// Connections of clients.
     pub connections: usize,
+    /// Batches whose cost is not known yet.
+    pub open_batches: usize,
+    /// When the oldest of them was submitted.
+    pub oldest_batch: Option<Timestamp>,
     /// Bytes of request bodies in memory.
     pub body_bytes: usize,
     /// Breakers, one per upstream credential that was used.
@@ -34,7 +39,10 @@ impl Inner {
             let hall = self.hall.lock();
             (hall.gate.balances(now), hall.gate.in_flight(), hall.waiting())
         };
+        let (open_batches, oldest_batch) = self.batches.standing();
         Live {
+            open_batches,
+            oldest_batch,
             balances,
             in_flight,
             waiting,

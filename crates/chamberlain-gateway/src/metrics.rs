@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chamberlain_core::admission::retry::AttemptEnd;
+use chamberlain_core::batch::Bill;
 use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::ledger::price::PriceBook;
 use chamberlain_core::money::{Money, PICO_PER_USD};
@@ -31,7 +32,7 @@ const OTHER: &str = "other";
 /// The outcome of what never became a call on record.
 const REFUSED: &str = "refused";
 const OUTCOMES: usize = 7;
-const ROUTES: usize = 9;
+const ROUTES: usize = 15;
 /// Why an attempt is made again; see [`retry_reason`].
 const RETRY_REASONS: [&str; 5] =
     ["not_connected", "rate_limited", "overloaded", "server_error", "other"];
@@ -214,7 +215,7 @@ impl Metrics {
         ended: Ended<'_>,
         prices: &PriceBook,
     ) {
-        let Ended { route, model, environment, took } = ended;
+        let Ended { route, model, environment, took, cost_comes_later } = ended;
         let model = known(model, prices);
         let series = self.series(environment, model);
         let outcome = settlement.outcome;
@@ -229,7 +230,8 @@ impl Metrics {
             .inc();
         let route = RouteLabels { route: route_name(route) };
         self.duration.get_or_create(&route).observe(took.as_secs_f64());
-        if settlement.tokens == Tokens::default() && settlement.cost.is_zero() {
+        let is_nothing = settlement.tokens == Tokens::default() && settlement.cost.is_zero();
+        if is_nothing || cost_comes_later {
             return;
         }
         let spent = series.spent.get_or_init(|| self.spent(environment, model));
@@ -240,6 +242,22 @@ impl Metrics {
         if let Some(points) = settlement.reserved.basis_points_of(settlement.cost) {
             spent.reservation_ratio.observe(points as f64 / 10_000.0);
         }
+    }
+
+    /// Counts what a batch did cost, when it was learned.
+    pub(crate) fn count_learned(
+        &self,
+        environment: &EnvironmentName,
+        bill: &Bill,
+        prices: &PriceBook,
+    ) {
+        let model = known(bill.served_model.as_deref().unwrap_or(OTHER), prices);
+        let series = self.series(environment, model);
+        let spent = series.spent.get_or_init(|| self.spent(environment, model));
+        for (counter, (_, count)) in spent.tokens.iter().zip(kinds(&bill.tokens)) {
+            counter.inc_by(count);
+        }
+        spent.spend.add(bill.cost);
     }
 
     /// Counts an answer of our own, and the request it ends unless that is counted when its call
@@ -323,6 +341,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) environment: &'a EnvironmentName,
     /// From the head of the request.
     pub(crate) took: Duration,
+    /// What it is charged now is not what it cost.
+    pub(crate) cost_comes_later: bool,
 }
 
 /// The model's own name, whatever it was called; not one that a client made up.
@@ -356,6 +376,12 @@ fn route_name(route: Route) -> &'static str {
         Route::CountTokens => "count_tokens",
         Route::Models => "models",
         Route::Model => "model",
+        Route::BatchCreate => "batch_create",
+        Route::Batches => "batches",
+        Route::Batch => "batch",
+        Route::BatchResults => "batch_results",
+        Route::BatchCancel => "batch_cancel",
+        Route::BatchDelete => "batch_delete",
         Route::FileUpload => "file_upload",
         Route::Files => "files",
         Route::File => "file",
@@ -375,6 +401,12 @@ fn route_place(route: Route) -> usize {
         Route::File => 6,
         Route::FileContent => 7,
         Route::FileDelete => 8,
+        Route::BatchCreate => 9,
+        Route::Batches => 10,
+        Route::Batch => 11,
+        Route::BatchResults => 12,
+        Route::BatchCancel => 13,
+        Route::BatchDelete => 14,
     }
 }
 

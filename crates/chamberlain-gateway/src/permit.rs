@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chamberlain_core::admission::gate::{Ending, Reservation};
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::money::Money;
-use chamberlain_core::record::{Certainty, Notice, Outcome, Route, Settlement, Severity};
+use chamberlain_core::record::{Certainty, Notice, Outcome, Settlement, Severity};
 use chamberlain_core::usage::Tokens;
 use serde_json::{Map, json};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use crate::gateway::Inner;
 use crate::identify::Call;
 use crate::metrics::Ended;
 use crate::record::Subject;
+use crate::route::costs;
 use crate::stopwatch::Stopwatch;
 
 /// What a call is, and what has happened to it so far.
@@ -67,6 +68,15 @@ impl Permit {
 
     pub(crate) fn gateway(&self) -> &Arc<Inner> {
         &self.gateway
+    }
+
+    /// What is set aside.
+    pub(crate) fn reserved(&self) -> Money {
+        self.held
+            .as_ref()
+            .expect("held until settled, and settling takes the permit")
+            .reservation
+            .cost
     }
 
     pub(crate) fn tale(&self) -> &Tale {
@@ -149,6 +159,7 @@ impl Held {
         let verdict = self.verdict(&end);
         let (call, subject) = (self.tale.call.clone(), self.tale.subject.clone());
         let now = gateway.now();
+        let is_accepted = end.seen == Seen::Accepted;
         let settlement = self.settlement(&verdict, end, now);
         let ending = Ending {
             cost: verdict.cost,
@@ -162,10 +173,15 @@ impl Held {
             model: &subject.model,
             environment: &call.environment.name,
             took: call.watch.elapsed(),
+            cost_comes_later: is_accepted,
         };
         gateway.metrics.count_settled(&settlement, ended, &call.snapshot.prices);
         let concern = verdict.concern;
-        let notices = concern_notices(&settlement, concern, &call, &subject);
+        // That the cost of a batch is not known yet is as it should be.
+        let notices = match is_accepted {
+            true => Vec::new(),
+            false => concern_notices(&settlement, concern, &call, &subject),
+        };
         let events = {
             let mut hall = gateway.hall.lock();
             let events = hall.gate.settle(self.reservation, ending, now);
@@ -182,7 +198,7 @@ impl Held {
     fn verdict(&self, end: &End) -> Verdict {
         let Tale { call, subject, .. } = &self.tale;
         let bill = Bill {
-            free: subject.route != Route::Messages,
+            free: !costs(subject.route),
             reserved: self.reservation.cost,
             at: call.at,
             requested_model: &subject.model,

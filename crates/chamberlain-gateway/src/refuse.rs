@@ -57,6 +57,10 @@ pub(crate) enum Fault {
     UploadLost,
     /// Upstream's: what it made of an upload could not be read.
     UploadUnreadable,
+    /// Upstream's: it took a batch that could not be bound to its virtual key.
+    BatchUnbound,
+    /// Upstream's: what it says of a batch cannot be read, so that its link cannot be changed.
+    BatchUnreadable,
     /// Ours, unforeseen.
     Ours,
 }
@@ -92,6 +96,9 @@ impl Fault {
             Fault::NoAnswer { .. } => (504, T::TimeoutError, "upstream_timeout", true),
             Fault::UploadLost => (502, T::ApiError, "upload_lost", true),
             Fault::UploadUnreadable => (502, T::ApiError, "upload_unreadable", false),
+            // Trying again would submit it again.
+            Fault::BatchUnbound => (502, T::ApiError, "batch_unbound", false),
+            Fault::BatchUnreadable => (502, T::ApiError, "batch_unreadable", true),
             Fault::Ours => (500, T::ApiError, "internal", true),
         }
     }
@@ -161,6 +168,16 @@ impl Fault {
                 be read, so the file could not be bound to your virtual key and nobody can reach \
                 it through Chamberlain. Your operator will find the call in the log."
                 .to_owned(),
+            Fault::BatchUnbound => "Anthropic took this batch, but it could not be bound to your \
+                virtual key, so it cannot be reached through Chamberlain. It may run and stays \
+                charged at its upper bound; do not submit it again before your operator has looked \
+                for it under this call's id."
+                .to_owned(),
+            Fault::BatchUnreadable => {
+                "Anthropic's answer about this batch could not be read, so it \
+                was not passed on: the link in it leads past Chamberlain. Try again."
+                    .to_owned()
+            }
             Fault::Ours => "Chamberlain failed while it handled this call. Your operator will \
                 find the reason in its log under this request's id."
                 .to_owned(),

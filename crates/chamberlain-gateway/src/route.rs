@@ -47,7 +47,7 @@ pub struct RouteSpec {
 }
 
 /// Every route there is.
-pub static ROUTES: [RouteSpec; 11] = [
+pub static ROUTES: [RouteSpec; 17] = [
     RouteSpec {
         method: Method::POST,
         path: PathPattern::Exact("/v1/messages"),
@@ -102,6 +102,42 @@ pub static ROUTES: [RouteSpec; 11] = [
         access: Access::Free,
         route: Some(Route::FileContent),
     },
+    RouteSpec {
+        method: Method::POST,
+        path: PathPattern::Exact("/v1/messages/batches"),
+        access: Access::Metered,
+        route: Some(Route::BatchCreate),
+    },
+    RouteSpec {
+        method: Method::GET,
+        path: PathPattern::Exact("/v1/messages/batches"),
+        access: Access::Free,
+        route: Some(Route::Batches),
+    },
+    RouteSpec {
+        method: Method::GET,
+        path: PathPattern::OneUnder("/v1/messages/batches/"),
+        access: Access::Free,
+        route: Some(Route::Batch),
+    },
+    RouteSpec {
+        method: Method::DELETE,
+        path: PathPattern::OneUnder("/v1/messages/batches/"),
+        access: Access::Free,
+        route: Some(Route::BatchDelete),
+    },
+    RouteSpec {
+        method: Method::GET,
+        path: PathPattern::Within("/v1/messages/batches/", "/results"),
+        access: Access::Free,
+        route: Some(Route::BatchResults),
+    },
+    RouteSpec {
+        method: Method::POST,
+        path: PathPattern::Within("/v1/messages/batches/", "/cancel"),
+        access: Access::Free,
+        route: Some(Route::BatchCancel),
+    },
     // Probes of clients at their start; they carry no credential and want any answer at all.
     RouteSpec {
         method: Method::HEAD,
@@ -139,6 +175,11 @@ fn is_plain(segment: &str) -> bool {
         && segment.bytes().all(plain)
         && !segment.bytes().all(|byte| byte == b'.')
         && !carries_key(segment)
+}
+
+/// True for routes that may cost money.
+pub(crate) fn costs(route: Route) -> bool {
+    matches!(route, Route::Messages | Route::BatchCreate)
 }
 
 /// Finds the route of a request.
@@ -205,7 +246,7 @@ mod tests {
         assert_eq!(open, [PathPattern::Exact("/"), PathPattern::Exact("/api/hello")]);
         for spec in &ROUTES {
             assert_eq!(spec.access == Access::Open, spec.route.is_none(), "{:?}", spec.path);
-            let costs = spec.route == Some(Route::Messages);
+            let costs = spec.route.is_some_and(costs);
             assert_eq!(spec.access == Access::Metered, costs, "{:?}", spec.path);
         }
     }
@@ -224,7 +265,11 @@ mod tests {
             "/v1/messages;a=b",
             "/V1/messages",
             "/v1/messages/count_tokens/",
-            "/v1/messages/batches",
+            "/v1/messages/batches/",
+            "/v1/messages/batches/a/b",
+            "/v1/messages/batches/a/results/",
+            "/v1/messages/batches/../results",
+            "/v1/messages/batches/%61/results",
             "/v1/models/",
             "/v1/models/.",
             "/v1/models/..",

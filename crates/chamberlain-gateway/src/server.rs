@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chamberlain_core::source::Source;
+use http::Request;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -19,6 +21,7 @@ use tokio::time::{Instant, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use crate::batch;
 use crate::gateway::Inner;
 use crate::identify::trusts;
 use crate::listening::{Entrance, Incomer, Listening};
@@ -54,6 +57,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Takes connections until `stop` is cancelled; returns when every call is settled.
 pub(crate) async fn serve(gateway: Arc<Inner>, listening: Listening, stop: CancellationToken) {
     let _recalling = AbortOnDropHandle::new(tokio::spawn(recall::watch(gateway.clone())));
+    let _collecting = AbortOnDropHandle::new(tokio::spawn(batch::collect(gateway.clone())));
     let Listening { tcp, tls, unix, limits } = listening;
     let lobby = Lobby {
         room: Arc::new(Room::new(limits, gateway.connections_standing.clone())),
@@ -153,18 +157,18 @@ impl Lobby {
         let peer = incomer.peer();
         let patience = Duration::from_millis(self.gateway.snapshot.load().settings.idle_ms_max);
         match incomer {
-            Incomer::Unix(stream) => self.speak(Patient::new(stream, patience), peer).await,
+            Incomer::Unix(stream) => self.speak(Patient::new(stream, patience), peer, false).await,
             Incomer::Tcp(stream, _, tls) => {
                 // Small frames leave at once. A socket that cannot be told so still works.
                 let _ = stream.set_nodelay(true);
                 let stream = Patient::new(stream, patience);
-                let Some(tls) = tls else { return self.speak(stream, peer).await };
+                let Some(tls) = tls else { return self.speak(stream, peer, false).await };
                 let shaken = tokio::select! {
                     () = self.stop.cancelled() => return,
                     shaken = shake(tls.config(), stream) => shaken,
                 };
                 match shaken {
-                    Ok(stream) => self.speak(stream, peer).await,
+                    Ok(stream) => self.speak(stream, peer, true).await,
                     Err(reason) => {
                         tracing::debug!(%peer, "no connection under TLS: {reason:?}");
                         self.gateway.metrics.count_turned_away(reason.reason());
@@ -175,13 +179,16 @@ impl Lobby {
     }
 
     /// Speaks HTTP on a connection until it ends.
-    async fn speak<S>(&self, stream: S, peer: Source)
+    async fn speak<S>(&self, stream: S, peer: Source, is_tls: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let work = Work::default();
-        let service = service_fn(|request| {
+        let service = service_fn(|mut request: Request<Incoming>| {
             let held = work.begin();
+            if is_tls {
+                batch::came_under_tls(&mut request);
+            }
             let answer = self.gateway.clone().answer(request, peer, self.stop.is_cancelled());
             async move { Ok::<_, Infallible>(answer.await.map(|body| Held { body, _held: held })) }
         });

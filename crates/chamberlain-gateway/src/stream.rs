@@ -202,8 +202,8 @@ async fn watch(watched: Weak<Watched>, limit: Duration) {
 
 fn drain_beside(flow: Box<Flow>, gone: Gone) {
     let gateway = flow.gateway().clone();
-    // Nothing is to be learned from the rest of a file.
-    let drain_ms = match flow.is_file {
+    // Nothing is to be learned from the rest of these.
+    let drain_ms = match flow.passes_by {
         true => 0,
         false => flow.permit.tale().call.snapshot.settings.drain_ms_max,
     };
@@ -346,8 +346,9 @@ pub(crate) struct Flow {
     _place: Place,
     meter: Option<Meter>,
     is_stream: bool,
-    /// True for the content of a file, which is not looked at whatever it says it is.
-    is_file: bool,
+    /// True for the content of a file and the results of a batch, which are not looked at whatever
+    /// they say they are.
+    passes_by: bool,
     status: u16,
     request_id: Option<String>,
     /// Bytes to come, where upstream said how many.
@@ -373,9 +374,10 @@ impl Flow {
     ) -> Flow {
         let (head, body) = response.into_parts();
         let succeeded = head.status.is_success();
-        let is_file = succeeded && permit.tale().subject.route == Route::FileContent;
-        let is_stream = succeeded && !is_file && is_event_stream(&head.headers);
-        let readable = !is_file && !head.headers.contains_key(CONTENT_ENCODING);
+        let route = permit.tale().subject.route;
+        let passes_by = succeeded && matches!(route, Route::FileContent | Route::BatchResults);
+        let is_stream = succeeded && !passes_by && is_event_stream(&head.headers);
+        let readable = !passes_by && !head.headers.contains_key(CONTENT_ENCODING);
         let meter = readable.then(|| match (is_stream, succeeded) {
             (true, _) => Meter::for_stream(),
             (false, true) => Meter::for_json(JSON_BYTES_MAX),
@@ -397,7 +399,7 @@ impl Flow {
             _place: place,
             meter,
             is_stream,
-            is_file,
+            passes_by,
             status: head.status.as_u16(),
             request_id: text(&head.headers, REQUEST_ID.as_str(), REQUEST_ID_CHARS_MAX),
             left_bytes: text(&head.headers, CONTENT_LENGTH.as_str(), 20)

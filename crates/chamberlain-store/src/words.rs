@@ -92,6 +92,12 @@ impl Word for Route {
         (Route::CountTokens, "count_tokens"),
         (Route::Models, "models"),
         (Route::Model, "model"),
+        (Route::BatchCreate, "batch_create"),
+        (Route::Batches, "batches"),
+        (Route::Batch, "batch"),
+        (Route::BatchResults, "batch_results"),
+        (Route::BatchCancel, "batch_cancel"),
+        (Route::BatchDelete, "batch_delete"),
         (Route::FileUpload, "file_upload"),
         (Route::Files, "files"),
         (Route::File, "file"),
@@ -146,7 +152,13 @@ mod tests {
             | Route::Files
             | Route::File
             | Route::FileContent
-            | Route::FileDelete => 9,
+            | Route::FileDelete
+            | Route::BatchCreate
+            | Route::Batches
+            | Route::Batch
+            | Route::BatchResults
+            | Route::BatchCancel
+            | Route::BatchDelete => 15,
         };
         let outcomes = match Outcome::Completed {
             Outcome::Completed

@@ -70,14 +70,27 @@ class Process:
 class Mock(Process):
     """`chamberlain mock`, the fake Anthropic."""
 
-    def __init__(self, folder: Path):
-        super().__init__(["mock", "--listen", "127.0.0.1:0", "--json"], folder / "mock.log")
+    def __init__(self, folder: Path, *flags: str):
+        arguments = ["mock", "--listen", "127.0.0.1:0", "--json", *flags]
+        super().__init__(arguments, folder / "mock.log")
         self.url = self.ready["url"]
 
     def journal(self) -> list[dict]:
         with urllib.request.urlopen(f"{self.url}/mock/journal") as answer:
             found = json.load(answer)
         return found if isinstance(found, list) else found["entries"]
+
+    def advance(self, seconds: int) -> None:
+        """Lets time run ahead for batches."""
+        self.post(f"clock?advance_s={seconds}")
+
+    def fail(self, path: str, method: str, status: int, times: int) -> None:
+        """Makes the next requests to paths that begin so fail."""
+        self.post(f"fail?path={path}&method={method}&status={status}&times={times}")
+
+    def post(self, path: str) -> None:
+        request = urllib.request.Request(f"{self.url}/mock/{path}", method="POST")
+        urllib.request.urlopen(request).close()
 
     def forget(self) -> None:
         for path in ("journal", "state"):

@@ -24,13 +24,17 @@ def cost_of(charge: dict) -> Decimal:
 
 
 def billed(entries: list[dict]) -> Decimal:
-    """What the mock says all these requests are billed."""
-    return sum(
-        (
-            cost_of(charge)
-            for entry in entries
-            if entry["billed"]
-            for charge in entry["billed"]["charges"]
-        ),
-        Decimal(0),
+    """What the mock says all these requests are billed; items of batches at half of it."""
+    at_once = (
+        cost_of(charge)
+        for entry in entries
+        if entry["billed"]
+        for charge in entry["billed"]["charges"]
     )
+    in_batches = (
+        cost_of(charge) / 2
+        for entry in entries
+        for bill in entry.get("batch_billed", [])
+        for charge in bill["charges"]
+    )
+    return sum(at_once, Decimal(0)) + sum(in_batches, Decimal(0))

@@ -104,6 +104,20 @@ pub enum Refusal {
         /// True when it was small before decoding.
         decoded: bool,
     },
+    /// An item of a batch was refused, and so was the batch.
+    BatchItem {
+        /// The item's place, from 0.
+        index: u64,
+        /// Its `custom_id`.
+        custom_id: String,
+        /// What the item was refused for.
+        refusal: Box<Refusal>,
+    },
+    /// A batch is to be deleted upstream before its cost is known here.
+    BatchNotSettled {
+        /// The batch.
+        id: String,
+    },
     /// A file upload is too large.
     UploadTooLarge {
         /// The limit in bytes.

@@ -21,6 +21,8 @@ fn all() -> Vec<Fault> {
         Fault::Ours,
         Fault::UploadLost,
         Fault::UploadUnreadable,
+        Fault::BatchUnbound,
+        Fault::BatchUnreadable,
     ];
     for (at, fault) in all.iter().enumerate() {
         assert_eq!(at, place(fault), "{fault:?} is missing, twice, or out of order");
@@ -48,6 +50,8 @@ fn place(fault: &Fault) -> usize {
         Fault::Ours => 14,
         Fault::UploadLost => 15,
         Fault::UploadUnreadable => 16,
+        Fault::BatchUnbound => 17,
+        Fault::BatchUnreadable => 18,
     }
 }
 

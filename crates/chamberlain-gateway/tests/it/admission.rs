@@ -27,10 +27,14 @@ fn request(world: &World, spec: &RouteSpec) -> Request<Full<bytes::Bytes>> {
     let path = path(spec);
     let posts = spec.method == Method::POST;
     let is_form = posts && path == "/v1/files";
-    let content = match (posts, is_form) {
-        (false, _) => String::new(),
-        (true, true) => FORM.to_owned(),
-        (true, false) => body(""),
+    let is_batch = posts && path == "/v1/messages/batches";
+    let content = match (posts && !path.ends_with("/cancel"), is_form, is_batch) {
+        (false, ..) => String::new(),
+        (_, true, _) => FORM.to_owned(),
+        (.., true) => {
+            format!(r#"{{"requests":[{{"custom_id":"a","params":{}}}]}}"#, body(""))
+        }
+        _ => body(""),
     };
     let mut request = world.request(&path, content);
     *request.method_mut() = spec.method.clone();
@@ -46,7 +50,13 @@ async fn world() -> World {
     let world = World::new().await;
     world.upstream.otherwise(|arrived| {
         let file = r#"{"id":"file_new","type":"file","filename":"a.txt","size_bytes":5}"#;
+        let is_new = arrived.target == "/v1/messages/batches";
+        let id = if is_new { "msgbatch_new" } else { "one_1" };
+        let batch = format!(r#"{{"id":"{id}","processing_status":"in_progress"}}"#);
         let of_files = arrived.target.starts_with("/v1/files");
+        if arrived.target.starts_with("/v1/messages/batches") {
+            return Answer::json(200, batch);
+        }
         Answer::json(200, if of_files { file } else { message() })
     });
     own(&world);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chamberlain_core::ledger::account::{AccountId, Grant, LeaseWanted};
 use chamberlain_core::money::Money;
-use chamberlain_core::record::{Certainty, Intent, Notice, Settlement};
+use chamberlain_core::record::{Certainty, Intent, Notice, Settlement, TrueUp, TruedUp};
 use chamberlain_core::resource::{
     Binding, PageFrom, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
 };
@@ -21,6 +21,7 @@ pub(crate) enum Entry {
     Settled(Settlement),
     Leased(Vec<LeaseWanted>),
     Note(Notice),
+    TruedUp(TrueUp),
 }
 
 type BindAnswer = (Resource, oneshot::Sender<Result<Binding, JournalFault>>);
@@ -140,6 +141,11 @@ impl Journal for MemoryJournal {
         Box::pin(async { Ok(()) })
     }
 
+    fn true_up(&self, found: TrueUp) -> Answer<Option<TruedUp>> {
+        let told = self.state.lock().true_up(found);
+        Box::pin(async { Ok(told) })
+    }
+
     fn resources(&self, wanted: Vec<(ResourceKind, ResourceId)>) -> Answer<Vec<Option<Resource>>> {
         let state = self.state.lock();
         let found = wanted.iter().map(|key| state.resources.get(key).cloned()).collect();
@@ -154,6 +160,25 @@ impl Journal for MemoryJournal {
 }
 
 impl State {
+    fn true_up(&mut self, found: TrueUp) -> Option<TruedUp> {
+        let key = (ResourceKind::Batch, found.batch.clone());
+        if let Some(batch) = self.resources.get_mut(&key) {
+            batch.about = found.about.clone();
+        }
+        let is_known =
+            self.entries.iter().any(|it| matches!(it, Entry::TruedUp(it) if it.call == found.call));
+        let settled = self.entries.iter().find_map(|entry| match entry {
+            Entry::Settled(it) if it.call == found.call => Some(it.clone()),
+            _ => None,
+        })?;
+        if is_known || settled.certainty != Certainty::Unsettled {
+            return None;
+        }
+        self.entries.push(Entry::TruedUp(found));
+        let (was, accounts) = (settled.cost, settled.accounts);
+        Some(TruedUp { was, let_go: was, accounts })
+    }
+
     fn bind(&mut self, resource: Resource) -> Binding {
         let key = (resource.kind, resource.id.clone());
         let owner = self.resources.get(&key).map(|found| &found.virtual_key);
@@ -263,6 +288,17 @@ impl MemoryJournal {
         self.entries().into_iter().filter_map(of).collect()
     }
 
+    pub(crate) fn true_ups(&self) -> Vec<TrueUp> {
+        let of = |entry| if let Entry::TruedUp(it) = entry { Some(it) } else { None };
+        self.entries().into_iter().filter_map(of).collect()
+    }
+
+    /// Every batch that is remembered.
+    pub(crate) fn batches(&self) -> Vec<Resource> {
+        let all = self.state.lock();
+        all.resources.values().filter(|it| it.kind == ResourceKind::Batch).cloned().collect()
+    }
+
     pub(crate) fn leases(&self) -> Vec<Vec<LeaseWanted>> {
         let of = |entry| if let Entry::Leased(wanted) = entry { Some(wanted) } else { None };
         self.entries().into_iter().filter_map(of).collect()
@@ -305,7 +341,7 @@ impl MemoryJournal {
                         assert_eq!(settlement.cost, settlement.reserved);
                     }
                 }
-                Entry::Leased(_) | Entry::Note(_) => {}
+                Entry::Leased(_) | Entry::Note(_) | Entry::TruedUp(_) => {}
             }
         }
         assert!(open.is_empty(), "never settled: {:?}", open.keys());

@@ -9,6 +9,7 @@ mod upstream;
 mod world;
 
 mod admission;
+mod batches;
 mod changing;
 mod files;
 mod leaving;

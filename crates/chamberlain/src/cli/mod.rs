@@ -2,6 +2,7 @@
 //! one door, and shows the reply.
 
 mod audit;
+mod batches;
 mod budget;
 mod calls;
 mod completions;
@@ -92,6 +93,8 @@ enum Noun {
     Freeze(virtual_key::Freeze),
     /// Calls on record, newest first
     Calls(calls::Calls),
+    /// Batches on record, newest first, and what is known of their cost
+    Batches(batches::Batches),
     /// What calls cost: today, month, top, estimate
     Cost(cost::Cost),
     /// The audit log: verify, prove, export, checkpoint
@@ -130,6 +133,7 @@ impl Noun {
             Noun::Resume(noun) => noun.run(context),
             Noun::Freeze(noun) => noun.run(context),
             Noun::Calls(noun) => noun.run(context),
+            Noun::Batches(noun) => noun.run(context),
             Noun::Cost(noun) => noun.run(context),
             Noun::Audit(noun) => noun.run(context),
             Noun::Status(noun) => noun.run(context),

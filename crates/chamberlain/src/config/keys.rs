@@ -236,6 +236,22 @@ pub(crate) static KEYS: &[Key] = &[
         "Largest body of a message request after decoding; Anthropic takes 32 MB.",
     ),
     key(
+        "server.batch_body_max",
+        Kind::Size(1024, 1024 * MIB),
+        "\"256MiB\"",
+        "\"64MiB\"",
+        "Largest body of a batch after decoding; Anthropic takes 256 MB. It counts in \
+         `bodies_in_flight_max` while it is checked and sent.",
+    ),
+    key(
+        "server.public_url",
+        Kind::OptionalUrl,
+        "\"off\"",
+        "\"https://claude.example.com\"",
+        "Where clients reach Chamberlain, for the links it puts into answers (`results_url` of \
+         batches). When off, it is what the client's request says.",
+    ),
+    key(
         "server.upload_body_max",
         Kind::Size(1024, 1024 * MIB),
         "\"512MiB\"",
@@ -316,6 +332,14 @@ pub(crate) static KEYS: &[Key] = &[
         "\"0s\"",
         "How long an answer is read on after its client left, to learn its true cost. \"0s\" \
          cancels at once and charges an estimate.",
+    ),
+    key(
+        "upstream.batch_look",
+        Kind::Duration(10, HOUR),
+        "\"10s\"",
+        "\"1m\"",
+        "Shortest pause between two looks at a batch that runs; older batches are looked at less \
+         often, at least every five minutes.",
     ),
     key(
         "upstream.forward_rate_limit_headers",

@@ -54,6 +54,8 @@ pub(crate) enum Kind {
     Address,
     /// `http://…` or `https://…` without path, query or password.
     Url,
+    /// The same, or `"off"`.
+    OptionalUrl,
     /// Networks in CIDR form.
     Networks,
     /// Model ids, with `*` as a wildcard.
@@ -124,6 +126,9 @@ impl Kind {
             Kind::OptionalMoney => "an amount like \"25.00 USD\", or \"off\"".to_owned(),
             Kind::Address => "an address and port like \"127.0.0.1:8787\"".to_owned(),
             Kind::Url => "an address like \"https://api.anthropic.com\"".to_owned(),
+            Kind::OptionalUrl => {
+                "an address like \"https://claude.example.com\", or \"off\"".to_owned()
+            }
             Kind::Networks => "a list of networks like [\"10.0.1.0/24\"]".to_owned(),
             Kind::Globs => "a list of model ids like [\"claude-haiku-*\"]".to_owned(),
             Kind::Names => "a list of names like [\"executive_summary\"]".to_owned(),
@@ -239,7 +244,9 @@ impl Kind {
     /// Reads a text that is one value.
     fn read_word(self, text: &str) -> Result<Value, Wrong> {
         match self {
-            Kind::OptionalCount | Kind::OptionalMoney | Kind::OptionalFile if text == "off" => {
+            Kind::OptionalCount | Kind::OptionalMoney | Kind::OptionalFile | Kind::OptionalUrl
+                if text == "off" =>
+            {
                 Ok(Value::Nothing)
             }
             Kind::OptionalMoney => read_money(text),
@@ -270,7 +277,7 @@ impl Kind {
                 wrong(format!("{text:?} is not {}", self.expects()), fix)
             }
             Kind::Address => read_address(text),
-            Kind::Url => read_url(text),
+            Kind::Url | Kind::OptionalUrl => read_url(text),
             Kind::Folder | Kind::OptionalFile if !text.is_empty() => {
                 Ok(Value::Text(text.to_owned()))
             }

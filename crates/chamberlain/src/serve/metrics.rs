@@ -85,6 +85,9 @@ impl Metrics {
             registry.register(name, help, shown);
         };
         gauge("calls_in_flight", "Calls that were admitted and not settled", live.in_flight as u64);
+        let age_s = live.oldest_batch.map_or(0, |at| self.clock.now().ms_since(at) / 1_000);
+        gauge("batches_open", "Batches whose cost is not known yet", live.open_batches as u64);
+        gauge("batch_oldest_seconds", "Age of the oldest of them", age_s);
         gauge("calls_waiting", "Calls that wait for a limit or for money", live.waiting as u64);
         gauge("connections", "Connections of clients", live.connections as u64);
         let held = live.body_bytes as u64;

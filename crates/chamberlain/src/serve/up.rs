@@ -154,6 +154,7 @@ impl<'a> Server<'a> {
             thresholds_percent: config.settings.thresholds_percent.clone(),
         })
         .map_err(|fault| Failure::usage(fault.to_string()))?;
+        gateway.take_up(store.open_batches().map_err(|fault| of_store(&fault))?);
         let stop = CancellationToken::new();
         commander.attach_reload(reload(context, loaded, flags, entrances.tls_kick.clone()));
         Ok(Server {

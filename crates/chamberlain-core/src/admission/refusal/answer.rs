@@ -81,6 +81,8 @@ impl Refusal {
             Refusal::TooLarge { decoded: true, .. } => {
                 (413, T::RequestTooLarge, "request_body_too_large_after_decoding")
             }
+            Refusal::BatchItem { refusal, .. } => refusal.class(),
+            Refusal::BatchNotSettled { .. } => (400, T::InvalidRequestError, "batch_not_settled"),
             Refusal::UploadTooLarge { .. } => (413, T::RequestTooLarge, "upload_too_large"),
             Refusal::UnknownResource { .. } => (404, T::NotFoundError, "unknown_resource"),
             Refusal::Encoding { code, .. } => (400, T::InvalidRequestError, code),
@@ -149,7 +151,7 @@ impl Refusal {
             Refusal::UnknownRoute { method, path } => format!(
                 "{} {} is not a route that Chamberlain forwards, and what it does not know it \
                  refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, \
-                 GET /v1/models, GET /v1/models/{{id}} and /v1/files.",
+                 /v1/messages/batches, GET /v1/models, GET /v1/models/{{id}} and /v1/files.",
                 bare(method),
                 bare(path)
             ),
@@ -169,6 +171,16 @@ impl Refusal {
                 format!("Not sent on: {malformed}. Mend it and send it again.")
             }
             Refusal::TooLarge { limit_bytes, decoded } => too_large(*limit_bytes, *decoded),
+            Refusal::BatchItem { index, custom_id, refusal } => format!(
+                "requests.{index} (custom_id {}) keeps the whole batch from being sent: {}",
+                echo(custom_id),
+                refusal.message()
+            ),
+            Refusal::BatchNotSettled { id } => format!(
+                "What the batch {} cost is not known yet, and deleting it would take away the \
+                 results that tell. Wait until it has ended, or cancel it first, and try again.",
+                echo(id)
+            ),
             Refusal::UploadTooLarge { limit_bytes } => format!(
                 "The upload is larger than {limit_bytes} bytes, which is the most that \
                  server.upload_body_max of this Chamberlain lets through. Upload less, or ask your \

@@ -67,6 +67,12 @@ fn all() -> Vec<Refusal> {
         Refusal::Malformed(MalformedRequest::TooDeep { max: 128 }),
         Refusal::TooLarge { limit_bytes: 33_554_432, decoded: false },
         Refusal::TooLarge { limit_bytes: 33_554_432, decoded: true },
+        Refusal::BatchItem {
+            index: 3,
+            custom_id: "inv-0004".to_owned(),
+            refusal: Box::new(Refusal::MaxTokens { asked: 8_192, cap: 4_096 }),
+        },
+        Refusal::BatchNotSettled { id: "msgbatch_01".to_owned() },
         Refusal::UploadTooLarge { limit_bytes: 536_870_912 },
         Refusal::UnknownResource { kind: ResourceKind::File, id: "file_01".to_owned() },
         Refusal::Encoding {
@@ -143,10 +149,12 @@ fn place(refusal: &Refusal) -> usize {
         Refusal::UnknownResource { .. } => 28,
         Refusal::UnknownThread { .. } => 29,
         Refusal::RouteNotForwarded { .. } => 30,
+        Refusal::BatchItem { .. } => 31,
+        Refusal::BatchNotSettled { .. } => 32,
     }
 }
 
-const VARIANTS: usize = 31;
+const VARIANTS: usize = 33;
 
 #[test]
 fn every_refusal_has_its_answer() {
@@ -183,7 +191,7 @@ fn every_refusal_has_its_answer() {
     503 overloaded_error paused stop
       The organization is paused (budget), so this call was not sent. It resumes at 2026-11-24T00:00:00.000Z, or when your operator resumes it.
     403 permission_error unknown_route stop
-      POST /v1/nothing is not a route that Chamberlain forwards, and what it does not know it refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/models/{id} and /v1/files.
+      POST /v1/nothing is not a route that Chamberlain forwards, and what it does not know it refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, /v1/messages/batches, GET /v1/models, GET /v1/models/{id} and /v1/files.
     403 permission_error route_not_forwarded stop
       Chamberlain does not forward POST /v1/dreams: it spends after its answer.
     405 invalid_request_error wrong_method stop
@@ -194,6 +202,10 @@ fn every_refusal_has_its_answer() {
       The request body is larger than 33554432 bytes. Send less in one request.
     413 request_too_large request_body_too_large_after_decoding stop
       The request body is larger than 33554432 bytes after decoding. Send less in one request.
+    403 permission_error max_tokens_above_cap stop
+      requests.3 (custom_id "inv-0004") keeps the whole batch from being sent: max_tokens is 8192, above the cap of 4096. Send 4096 or less, or ask your operator to raise the cap.
+    400 invalid_request_error batch_not_settled stop
+      What the batch "msgbatch_01" cost is not known yet, and deleting it would take away the results that tell. Wait until it has ended, or cancel it first, and try again.
     413 request_too_large upload_too_large stop
       The upload is larger than 536870912 bytes, which is the most that server.upload_body_max of this Chamberlain lets through. Upload less, or ask your operator to raise it.
     404 not_found_error unknown_resource stop

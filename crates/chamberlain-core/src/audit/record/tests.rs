@@ -243,11 +243,26 @@ fn the_names_are_the_ones_of_the_json_form() {
         assert_eq!(certainty(it), name(it));
     }
     use Route::{
-        CountTokens, File, FileContent, FileDelete, FileUpload, Files, Messages, Model, Models,
+        Batch, BatchCancel, BatchCreate, BatchDelete, BatchResults, Batches, CountTokens, File,
+        FileContent, FileDelete, FileUpload, Files, Messages, Model, Models,
     };
-    for it in
-        [Messages, CountTokens, Models, Model, FileUpload, Files, File, FileContent, FileDelete]
-    {
+    for it in [
+        Messages,
+        CountTokens,
+        Models,
+        Model,
+        FileUpload,
+        Files,
+        File,
+        FileContent,
+        FileDelete,
+        BatchCreate,
+        Batches,
+        Batch,
+        BatchResults,
+        BatchCancel,
+        BatchDelete,
+    ] {
         assert_eq!(route(it), name(it));
     }
     for it in [Severity::Info, Severity::Warning, Severity::High, Severity::Critical] {

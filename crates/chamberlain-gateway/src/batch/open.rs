@@ -1,0 +1,121 @@
+//! The batches whose cost is not known yet, and when each is looked at next.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chamberlain_core::id::CallId;
+use chamberlain_core::resource::{Resource, ResourceId};
+use chamberlain_core::time::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+/// Asked for often, a batch is still not looked at more often than this.
+const NUDGED_PAUSE: Duration = Duration::from_millis(500);
+
+/// A batch whose cost is not known yet.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenBatch {
+    pub(crate) resource: Resource,
+    /// The call that submitted it.
+    pub(crate) call: CallId,
+    /// When that came in: the prices of then hold.
+    pub(crate) submitted_at: Timestamp,
+    pub(crate) items: u64,
+    /// Looks in a row that failed.
+    pub(crate) failures: u32,
+    /// Answers in a row that say that there is no such batch.
+    pub(crate) gone: u32,
+}
+
+struct Slot {
+    batch: OpenBatch,
+    next: Instant,
+    looked: Option<Instant>,
+    /// Somebody looks at it just now.
+    busy: bool,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Batches {
+    open: Mutex<HashMap<ResourceId, Slot>>,
+    /// Told when something is due earlier, or a look has ended.
+    changed: Notify,
+}
+
+impl Batches {
+    /// Takes a batch up, to be looked at in `pause`.
+    pub(crate) fn open(&self, batch: OpenBatch, pause: Duration) {
+        let id = batch.resource.id.clone();
+        let slot = Slot { batch, next: Instant::now() + pause, looked: None, busy: false };
+        self.open.lock().insert(id, slot);
+        self.changed.notify_waiters();
+    }
+
+    /// Has a batch looked at soon.
+    pub(crate) fn nudge(&self, id: &ResourceId) {
+        let mut open = self.open.lock();
+        let Some(slot) = open.get_mut(id) else { return };
+        let now = Instant::now();
+        let soonest = slot.looked.map_or(now, |looked| (looked + NUDGED_PAUSE).max(now));
+        if soonest < slot.next {
+            slot.next = soonest;
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(crate) fn is_open(&self, id: &ResourceId) -> bool {
+        self.open.lock().contains_key(id)
+    }
+
+    /// How many there are, and since when the oldest is open.
+    pub(crate) fn standing(&self) -> (usize, Option<Timestamp>) {
+        let open = self.open.lock();
+        (open.len(), open.values().map(|slot| slot.batch.submitted_at).min())
+    }
+
+    /// Takes one that is due, for looking at it; or says when the next will be.
+    pub(super) fn due(&self) -> Result<OpenBatch, Option<Instant>> {
+        let mut open = self.open.lock();
+        let idle = open.values_mut().filter(|slot| !slot.busy);
+        let Some(slot) = idle.min_by_key(|slot| slot.next) else { return Err(None) };
+        if slot.next > Instant::now() {
+            return Err(Some(slot.next));
+        }
+        slot.busy = true;
+        Ok(slot.batch.clone())
+    }
+
+    /// Takes that one, unless somebody else looks at it; `None` when it is not open.
+    pub(super) fn take(&self, id: &ResourceId) -> Option<Result<OpenBatch, ()>> {
+        let mut open = self.open.lock();
+        let slot = open.get_mut(id)?;
+        if slot.busy {
+            return Some(Err(()));
+        }
+        slot.busy = true;
+        Some(Ok(slot.batch.clone()))
+    }
+
+    /// Gives one back, to be looked at again in `pause`.
+    pub(super) fn again(&self, batch: OpenBatch, pause: Duration) {
+        if let Some(slot) = self.open.lock().get_mut(&batch.resource.id) {
+            let now = Instant::now();
+            *slot = Slot { batch, next: now + pause, looked: Some(now), busy: false };
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Lets one go: nothing more is to be learned of it.
+    pub(super) fn close(&self, id: &ResourceId) {
+        self.open.lock().remove(id);
+        self.changed.notify_waiters();
+    }
+
+    /// The next change.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+}
