@@ -1,15 +1,7 @@
-//! The binary: command line, configuration, wiring. It knows everybody and holds no rule.
-
-mod cli;
-mod config;
-mod data_dir;
-mod failure;
-mod out;
-mod serve;
-mod world;
+//! The binary: everything is in the library beside it, so that the fuzzer can reach it too.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run()
+    chamberlain::run()
 }

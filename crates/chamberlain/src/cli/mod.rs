@@ -163,7 +163,7 @@ pub(crate) fn grammar() -> clap::Command {
 }
 
 /// Runs the command line of this process.
-pub(crate) fn run() -> ExitCode {
+pub fn run() -> ExitCode {
     let parsed = grammar().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,

@@ -88,8 +88,11 @@ impl Typed {
             .iter()
             .filter_map(|(path, written)| keys::find(path).map(|key| (path.clone(), key, written)))
             .collect();
-        let position = |path: &str| KEYS.iter().position(|key| key.path == keys::pattern_of(path));
-        all.sort_by_key(|(path, _, _)| {
+        let position = |path: &str| {
+            let pattern = keys::pattern_of(path);
+            KEYS.iter().position(|key| key.path == pattern)
+        };
+        all.sort_by_cached_key(|(path, _, _)| {
             (keys::environment_of(path).map(str::to_owned), position(path))
         });
         all

@@ -4,7 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that are made and never committed.
-const MADE: [&str; 6] = [".git", "target", "node_modules", ".venv", "__pycache__", ".pytest_cache"];
+const MADE: [&str; 8] = [
+    ".git",
+    "target",
+    "node_modules",
+    ".venv",
+    "__pycache__",
+    ".pytest_cache",
+    "artifacts",
+    "coverage",
+];
 
 /// The repository's root.
 pub(super) fn root() -> PathBuf {
