@@ -43,8 +43,9 @@ fn goals(results: &Results, divisor: u32) -> Vec<Goal> {
         }
     }
     for count in streams::COUNTS {
+        let gap = streams::gap(count);
         let count = count / divisor;
-        let phase = streams::phase(count);
+        let phase = streams::phase(count, gap);
         goal(
             format!("p50 added to the first byte, {count} streams"),
             300.0,

@@ -105,7 +105,7 @@ impl Asked {
                 latency: ms(4_000),
                 bodies: ms(1_500),
                 stream_rounds: 3,
-                streams: ms(5_000),
+                streams: ms(4_000),
                 streams_divisor: 1,
                 starts: 7,
                 pieces: ms(500),

@@ -30,8 +30,9 @@ pub(crate) const COUNTS: [u32; 2] = [500, 2_000];
 /// What is measured of them, beside the way of an event and the time between two.
 pub(crate) const FIRST_BYTE: &str = "first byte";
 pub(crate) const COST: &str = "cost";
-/// Time between two deltas of a stream: 20 a second.
-const GAP: Duration = Duration::from_millis(50);
+/// Events a second on all streams together, so that many streams differ from few in their number
+/// alone and leave the machine room to breathe.
+const EVENTS_PER_SECOND: u32 = 10_000;
 /// Streams that begin in a second.
 const BEGIN_PER_SECOND: u32 = 500;
 /// More deltas than any measurement waits for; the streams are ended by command.
@@ -64,11 +65,12 @@ pub(crate) fn streams(
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     for count in COUNTS {
+        let gap = gap(count);
         let count = count / plan.streams_divisor;
-        let phase = phase(count);
+        let phase = phase(count, gap);
         for round in 0..plan.stream_rounds {
             for candidate in in_turn(candidates, round) {
-                let measured = runtime.block_on(measure(plan, mock, candidate, count))?;
+                let measured = runtime.block_on(measure(plan, mock, candidate, (count, gap)))?;
                 let idle = idle.iter().find(|(name, _)| *name == candidate.name);
                 keep(results, &phase, &candidate.name, measured, idle.map(|(_, idle)| *idle));
             }
@@ -77,9 +79,14 @@ pub(crate) fn streams(
     Ok(())
 }
 
+/// Time between two events of a stream, where there are so many.
+pub(crate) fn gap(count: u32) -> Duration {
+    Duration::from_secs(1) * count / EVENTS_PER_SECOND
+}
+
 /// What the measurement of that many streams is called.
-pub(crate) fn phase(count: u32) -> String {
-    format!("{count} open streams, 20 events/s each")
+pub(crate) fn phase(count: u32, gap: Duration) -> String {
+    format!("{count} open streams, {:.0} events/s each", 1.0 / gap.as_secs_f64())
 }
 
 struct Measured {
@@ -115,10 +122,10 @@ async fn measure(
     plan: &Plan,
     mock: SocketAddr,
     candidate: &Candidate,
-    count: u32,
+    (count, gap): (u32, Duration),
 ) -> anyhow::Result<Measured> {
     let state = Arc::new(AtomicU8::new(BEGINNING));
-    let wanted = format!("x-bench-stream: {EVENTS_MAX} {}\r\n", GAP.as_micros());
+    let wanted = format!("x-bench-stream: {EVENTS_MAX} {}\r\n", gap.as_micros());
     let body = small_prompt(true, EVENTS_MAX * 10);
     let request: Arc<[u8]> = candidate.request(&wanted, &body).into();
     let mut connections = Vec::new();
