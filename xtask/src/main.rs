@@ -4,6 +4,7 @@
 
 mod bench;
 mod e2e;
+mod mutate;
 mod package;
 mod run;
 
@@ -17,6 +18,9 @@ cargo xtask <task>
   test e2e     only the tests with the official SDKs, through the real binary
   sim          live many simulated histories of the money, each audited after every step;
                --seeds N (1000), --steps M of each (10000), --first-seed S (0)
+  mutate       break the rules of money on purpose, one at a time, in a copy of the tree, and show
+               that each break is noticed; a word takes only those with it in their name, or
+               those of a room: core, model, store, gateway
   bench        measure what Chamberlain costs, beside nginx and the mock directly;
                --quick, --only PART, --also NAME=FILE, --profile NAME (dist), --help for all
   package      the Debian package, with man pages and completions; --profile P (dist)
@@ -30,6 +34,8 @@ fn main() -> ExitCode {
         ["test", "unit"] => unit(),
         ["test", "e2e"] => e2e::test(),
         ["sim", words @ ..] => simulate(words),
+        ["mutate"] => mutate::mutate(None),
+        ["mutate", name] => mutate::mutate(Some(name)),
         ["bench", words @ ..] => bench::bench(words),
         ["package", words @ ..] => package::package(words),
         _ => {
