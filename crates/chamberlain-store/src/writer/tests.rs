@@ -97,3 +97,11 @@ fn an_intent_of_a_day_that_has_ended_on_record_waits_for_the_disk() {
     assert!(!waits(&mut writer, note(-5)), "a clock that was set back");
     assert!(waits(&mut writer, intent(-1, 5)), "the record may still end at midnight");
 }
+
+#[test]
+fn a_lease_waits_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    assert!(waits(&mut writer, Item::Lease(Vec::new(), oneshot::channel().0)));
+    assert!(!waits(&mut writer, note(1)));
+}
