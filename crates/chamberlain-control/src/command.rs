@@ -8,6 +8,7 @@
 //! key's id or name; `environment:ci` and `virtual:ci` tell two of the same name apart. Keys are
 //! named by id or by name.
 
+use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::anthropic::request::Capability;
 use chamberlain_core::money::Money;
 use ipnet::IpNet;
@@ -219,6 +220,9 @@ pub struct VirtualCreate {
     /// Largest `max_tokens`.
     #[serde(default)]
     pub max_tokens: Option<u64>,
+    /// What becomes of a call that a budget cannot hold.
+    #[serde(default)]
+    pub on_shortage: OnShortage,
 }
 
 /// `virtual.list`
@@ -290,6 +294,9 @@ pub struct VirtualUpdate {
     /// Largest `max_tokens`.
     #[serde(default)]
     pub max_tokens: Change<u64>,
+    /// What becomes of a call that a budget cannot hold.
+    #[serde(default)]
+    pub on_shortage: Option<OnShortage>,
 }
 
 /// `virtual.freeze`

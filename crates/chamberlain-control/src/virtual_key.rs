@@ -62,6 +62,7 @@ pub fn create(
             capabilities_allow: None,
             max_tokens: asked.max_tokens,
             networks_allow: asked.cidrs.clone(),
+            on_shortage: asked.on_shortage,
         },
         budgets: Budgets { daily: asked.daily, monthly: asked.monthly },
         limits: Limits {
@@ -116,6 +117,7 @@ pub fn update(
     replace(&mut policy.operations_allow, asked.operations);
     replace(&mut policy.capabilities_deny, asked.capabilities_deny);
     replace(&mut policy.networks_allow, asked.cidrs);
+    policy.on_shortage = asked.on_shortage.unwrap_or(policy.on_shortage);
     match asked.expires {
         Change::Keep => {}
         Change::Default | Change::Off => changed.expires_at = None,

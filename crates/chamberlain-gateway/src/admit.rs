@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chamberlain_core::admission::gate::{Admission, Gate, Reservation, Wait};
+use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::admission::refusal::{LimitKind, Refusal};
 use chamberlain_core::id::VirtualKeyId;
 use chamberlain_core::ledger::account::{AccountId, Balance, Grant, LeaseWanted};
@@ -164,8 +165,25 @@ impl Inner {
         }
     }
 
-    /// Asks; when money is short and counting the prompt could help, counts and asks again.
+    /// Asks; when money is short, counts the prompt and asks again; when it is short all the same
+    /// and the key wants that, asks for what is left.
     async fn ask_with_count(self: &Arc<Self>, bounded: &mut Bounded) -> Answer {
+        let answer = self.ask_counting(bounded).await;
+        let refusal = match &answer {
+            Answer::Admitted(_) => return answer,
+            Answer::Wait(wait) => &wait.refusal,
+            Answer::Refused(refusal) => refusal,
+        };
+        let wants_cut = bounded.decided.call.key.policy.on_shortage == OnShortage::Cut;
+        if bounded.pass.may_be_short || !wants_cut || !matches!(refusal, Refusal::Budget { .. }) {
+            return answer;
+        }
+        bounded.pass.may_be_short = true;
+        self.ask_with_leases(bounded).await
+    }
+
+    /// Asks; when money is short and counting the prompt could help, counts and asks again.
+    async fn ask_counting(self: &Arc<Self>, bounded: &mut Bounded) -> Answer {
         let answer = self.ask_with_leases(bounded).await;
         let refusal = match &answer {
             Answer::Admitted(_) => return answer,
@@ -207,7 +225,11 @@ impl Inner {
         let Decided { call, subject, destination, .. } = &bounded.decided;
         let now = self.now();
         let mut hall = self.hall.lock();
-        let admission = hall.gate.admit(&bounded.pass.question(call, now));
+        let question = bounded.pass.question(call, now);
+        let admission = match bounded.pass.may_be_short {
+            true => hall.gate.admit_short(&question),
+            false => hall.gate.admit(&question),
+        };
         let events = hall.gate.take_events();
         let answer = match admission {
             Admission::Admitted(reservation) => {

@@ -26,6 +26,8 @@ pub(crate) struct Pass {
     pub(crate) max_tokens: Option<u64>,
     /// True once the prompt has been counted, or counting it was tried.
     pub(crate) counted: bool,
+    /// True once the call may be admitted with what is left, to be cut when that may be used up.
+    pub(crate) may_be_short: bool,
 }
 
 impl Pass {
@@ -37,6 +39,7 @@ impl Pass {
             estimated_input_tokens: 0,
             max_tokens: None,
             counted: false,
+            may_be_short: false,
         }
     }
 
@@ -66,7 +69,14 @@ pub(crate) fn bounded(decided: Decided) -> Result<Bounded, Refusal> {
     };
     let max_tokens = request.as_ref().and_then(|request| request.max_tokens);
     let terms = terms(call);
-    let pass = Pass { terms, bound, estimated_input_tokens: estimate, max_tokens, counted: false };
+    let pass = Pass {
+        terms,
+        bound,
+        estimated_input_tokens: estimate,
+        max_tokens,
+        counted: false,
+        may_be_short: false,
+    };
     Ok(Bounded { decided, pass })
 }
 

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use chamberlain_core::admission::gate::{Ending, Reservation};
 use chamberlain_core::admission::refusal::Refusal;
+use chamberlain_core::anthropic::meter::SoFar;
+use chamberlain_core::ledger::cost::CostContext;
+use chamberlain_core::ledger::cut::may_be_used_up;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Notice, Outcome, Settlement, Severity};
 use chamberlain_core::usage::Tokens;
@@ -81,6 +84,26 @@ impl Permit {
 
     pub(crate) fn tale(&self) -> &Tale {
         &self.held.as_ref().expect("held until settled, and settling takes the permit").tale
+    }
+
+    /// Whether less was set aside than the call may cost, so that it must be ended in time.
+    pub(crate) fn is_short(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.reservation.short)
+    }
+
+    /// Whether what was set aside may be used up, by what a stream has shown so far.
+    pub(crate) fn may_be_used_up(&self, so_far: SoFar) -> bool {
+        let Some(Held { reservation, tale, .. }) = self.held.as_deref() else { return true };
+        let Tale { call, subject, .. } = tale;
+        let context = CostContext {
+            at: call.at,
+            requested_model: &subject.model,
+            served_model: &subject.model,
+            stop_reason: None,
+            assume_us_geo: call.snapshot.settings.assume_us_geo,
+            batch: false,
+        };
+        may_be_used_up(so_far, reservation.cost, context, &call.snapshot.prices)
     }
 
     fn held(&mut self) -> &mut Held {
@@ -203,7 +226,8 @@ impl Held {
             at: call.at,
             requested_model: &subject.model,
             max_tokens: subject.max_tokens,
-            samples_again: subject.samples_again,
+            // What an answer that was cut off for want of money costs is not known either.
+            samples_again: subject.samples_again || self.reservation.short,
             assume_us_geo: call.snapshot.settings.assume_us_geo,
             prices: &call.snapshot.prices,
         };

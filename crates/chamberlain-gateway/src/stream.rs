@@ -37,6 +37,9 @@ use crate::refuse::{Stop, own_request_id};
 const JSON_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Longest error answer that is read for its type.
 const ERROR_BYTES_MAX: usize = 256 * 1024;
+/// So many bytes may follow the point where a stream's money may be used up, in search of the end
+/// of an event.
+const OVER_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes read of an answer whose client has left.
 const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Before breaking off, so that what was passed on, and our last words, are on the wire first.
@@ -131,6 +134,16 @@ struct Inside {
 impl Watched {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Next> {
         let mut inside = self.inside.lock();
+        if let Some(flow) = inside.flow.take_if(|flow| flow.is_used_up()) {
+            let message = "Chamberlain ended this answer before it was complete: the budget that \
+                           it was admitted with may be used up (the virtual key asks for this \
+                           with --on-shortage cut). Wait for the budget's window to end, or ask \
+                           your operator to raise it.";
+            inside.parting = flow.last_words(ErrorType::BillingError, message, Some("budget_cut"));
+            drop(inside);
+            flow.end(false, None);
+            return Poll::Ready(Next::Cut);
+        }
         let Some(flow) = &mut inside.flow else { return Poll::Ready(Next::Cut) };
         let next = flow.poll(cx);
         inside.handed_over = next.is_ready().then(Instant::now);
@@ -318,6 +331,9 @@ pub(crate) async fn drain(mut flow: Flow, deadline: Instant, gone: Gone) {
         if flow.is_over() && flow.may_end() {
             break true;
         }
+        if flow.is_used_up() {
+            break false;
+        }
         match timeout_at(deadline, poll_fn(|cx| flow.poll(cx))).await {
             Ok(Next::Frame(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
             Ok(Next::End) => break flow.may_end(),
@@ -362,6 +378,8 @@ pub(crate) struct Flow {
     escort: Option<Box<Escort>>,
     /// The answer's id is remembered.
     remembered: bool,
+    /// Bytes passed on since the money may be used up.
+    over_bytes: Option<usize>,
 }
 
 impl Flow {
@@ -410,6 +428,7 @@ impl Flow {
             heard_at,
             escort,
             remembered: false,
+            over_bytes: None,
         }
     }
 
@@ -496,6 +515,7 @@ impl Flow {
         if let Some(left) = &mut self.left_bytes {
             *left = left.saturating_sub(data.len() as u64);
         }
+        self.look_at_money(data);
     }
 
     /// Notes what the client gets.
@@ -504,6 +524,26 @@ impl Flow {
             [.., before, last] => self.tail = [*before, *last],
             [last] => self.tail = [self.tail[1], *last],
             [] => {}
+        }
+    }
+
+    /// True when a stream that was admitted with what was left must end here: what is left may be
+    /// used up. Between two events, where its client can be told; but not much later than that.
+    fn is_used_up(&self) -> bool {
+        let Some(over_bytes) = self.over_bytes else { return false };
+        !self.may_end() && (self.tail == *b"\n\n" || over_bytes > OVER_BYTES_MAX)
+    }
+
+    /// Looks whether what is left may be used up, for a stream that was admitted with it.
+    fn look_at_money(&mut self, data: &[u8]) {
+        if let Some(over_bytes) = &mut self.over_bytes {
+            *over_bytes = over_bytes.saturating_add(data.len());
+        } else if self.is_stream && self.permit.is_short() {
+            let used_up = match &self.meter {
+                Some(meter) => meter.so_far().is_some_and(|it| self.permit.may_be_used_up(it)),
+                None => true,
+            };
+            self.over_bytes = used_up.then_some(0);
         }
     }
 

@@ -265,6 +265,7 @@ fn bound(cost: Money) -> Bound {
         output_tokens: 100,
         cost_per_output_token: part(cost, 1),
         refinable: false,
+        least_to_cut: None,
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Reservation {
     pub at: Timestamp,
     /// Money set aside.
     pub cost: Money,
+    /// True when that is less than the call's bound: it must be ended before it is used up.
+    pub short: bool,
     /// The accounts it is set aside in.
     pub accounts: Vec<AccountId>,
     charges: [Option<Charge>; 4],
@@ -165,9 +167,29 @@ impl Gate {
 
     /// Asks to pass. Nothing is consumed unless the answer is [`Admission::Admitted`].
     pub fn admit(&mut self, request: &AdmissionRequest<'_>) -> Admission {
+        self.decide(request, false)
+    }
+
+    /// Asks to pass with what is left, for a call that will be ended when that may be used up.
+    /// Where its bound fits, or where not even the least to begin with does, this is
+    /// [`admit`](Gate::admit).
+    pub fn admit_short(&mut self, request: &AdmissionRequest<'_>) -> Admission {
+        self.decide(request, true)
+    }
+
+    fn decide(&mut self, request: &AdmissionRequest<'_>, may_be_short: bool) -> Admission {
         let lines = self.lines(request);
-        let cost = request.bound.map_or(Money::ZERO, |bound| bound.cost);
-        let fit = self.book.fit(&lines, cost);
+        let bound = request.bound.map_or(Money::ZERO, |bound| bound.cost);
+        let mut cost = bound;
+        let mut fit = self.book.fit(&lines, cost);
+        if may_be_short
+            && matches!(fit, Fit::Never(_) | Fit::WhenReleased(_))
+            && let Some(left) = self.book.left(&lines)
+            && request.bound.and_then(|bound| bound.least_to_cut).is_some_and(|least| least <= left)
+        {
+            cost = left.min(bound);
+            fit = self.book.fit(&lines, cost);
+        }
         if let Fit::Never(shortfall) = &fit {
             self.events.extend(self.book.refused(shortfall));
             return Admission::Refused(budget_refusal(shortfall, request));
@@ -182,7 +204,9 @@ impl Gate {
             }
             Fit::NeedsLeases(wanted) => Admission::Lease(wanted),
             Fit::Fits | Fit::Never(_) => {
-                Admission::Admitted(self.take(request, &lines, cost, charges))
+                let mut reservation = self.take(request, &lines, cost, charges);
+                reservation.short = cost < bound;
+                Admission::Admitted(reservation)
             }
         }
     }
@@ -332,7 +356,8 @@ impl Gate {
         self.book.reserve(lines, cost);
         self.in_flight += 1;
         let accounts = lines.iter().map(|line| line.account.clone()).collect();
-        Reservation { call: request.call, at: request.now, cost, accounts, charges }
+        let (call, at) = (request.call, request.now);
+        Reservation { call, at, cost, short: false, accounts, charges }
     }
 }
 
@@ -381,7 +406,15 @@ fn budget_refusal(shortfall: &Shortfall, request: &AdmissionRequest<'_>) -> Refu
         left: shortfall.left,
         reserved: shortfall.reserved,
         max_tokens_that_fits: max_tokens_that_fits(request, needed, shortfall.left),
+        prompt: prompt_alone(request, needed).filter(|prompt| *prompt > shortfall.left),
     }
+}
+
+/// What the call may cost without any answer.
+fn prompt_alone(request: &AdmissionRequest<'_>, needed: Money) -> Option<Money> {
+    let each = request.bound?.cost_per_output_token;
+    let answer = each.checked_mul(request.max_tokens?)?;
+    (!each.is_zero()).then(|| needed.saturating_sub(answer))
 }
 
 /// The largest `max_tokens` whose bound would fit in `left`; `None` when lowering it cannot help.

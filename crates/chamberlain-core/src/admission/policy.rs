@@ -48,6 +48,26 @@ pub struct Policy {
     pub max_tokens: Option<u64>,
     /// Source networks allowed; empty allows all.
     pub networks_allow: Vec<IpNet>,
+    /// What becomes of a call that a budget cannot hold. Counts in a virtual key's policy only.
+    #[serde(skip_serializing_if = "OnShortage::is_preset")]
+    pub on_shortage: OnShortage,
+}
+
+/// What becomes of a call that a budget cannot hold.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnShortage {
+    /// It is refused. The preset, and the one with the full guarantee.
+    #[default]
+    Refuse,
+    /// A stream is admitted with what is left, and ended when that may be used up.
+    Cut,
+}
+
+impl OnShortage {
+    fn is_preset(&self) -> bool {
+        *self == OnShortage::Refuse
+    }
 }
 
 /// Whose policy said no, for the rule's name.

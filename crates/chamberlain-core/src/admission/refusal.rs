@@ -218,6 +218,8 @@ pub enum Refusal {
         reserved: Money,
         /// The largest `max_tokens` that would fit, when lowering it alone would help.
         max_tokens_that_fits: Option<u64>,
+        /// What its prompt alone may cost, where that is already more than is left.
+        prompt: Option<Money>,
     },
     /// A rate limit.
     Rate {

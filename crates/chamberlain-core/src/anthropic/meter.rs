@@ -43,6 +43,20 @@ pub struct Metered {
     pub counted_tokens: Option<u64>,
 }
 
+/// Tokens of a content block beside its text: its kind, the name of a tool.
+const BLOCK_TOKENS: u64 = 64;
+
+/// What a stream has used at the most so far.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SoFar {
+    /// The usage; a token of output is taken to be a byte.
+    pub usage: Usage,
+    /// The model that serves.
+    pub served_model: Option<String>,
+    /// True when output was begun that cannot be seen.
+    pub hidden: bool,
+}
+
 /// Reads one answer.
 pub struct Meter(Kind);
 
@@ -110,6 +124,16 @@ impl Meter {
     pub fn message_id(&self) -> Option<&str> {
         match &self.0 {
             Kind::Stream(stream) => stream.meter.message_id(),
+            Kind::Json { .. } => None,
+        }
+    }
+
+    /// What a stream has used at the most so far: its usage as last told, with the output raised
+    /// to all bytes of text that were delivered and [`BLOCK_TOKENS`] for each block. `None` for
+    /// JSON, and before the first usage.
+    pub fn so_far(&self) -> Option<SoFar> {
+        match &self.0 {
+            Kind::Stream(stream) => stream.meter.so_far(),
             Kind::Json { .. } => None,
         }
     }

@@ -54,6 +54,7 @@ impl BatchBound {
             output_tokens: self.output_tokens,
             cost_per_output_token: Money::ZERO,
             refinable: false,
+            least_to_cut: None,
         }
     }
 }

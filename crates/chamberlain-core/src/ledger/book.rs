@@ -154,6 +154,15 @@ impl Book {
         }
     }
 
+    /// What could still be set aside in all `lines`; `None` where nothing limits it.
+    pub fn left(&mut self, lines: &[Line]) -> Option<Money> {
+        let left = lines.iter().filter_map(|line| {
+            let limit = line.limit?;
+            Some(limit.saturating_sub(self.account(line).balance.used()))
+        });
+        left.reduce(Money::min)
+    }
+
     /// Sets `cost` aside in all `lines`. The caller has seen [`Fit::Fits`] under the same lock.
     pub fn reserve(&mut self, lines: &[Line], cost: Money) {
         for line in lines {

@@ -24,6 +24,7 @@
 //! | `service_tier` | list prices; a priority contract is not known here |
 //! | an item of a batch | half of every token price, fees whole; server tools and MCP refused, because how often they sample in a batch is nowhere said |
 
+use super::cut::CUT_MARGIN_TOKENS;
 use super::price::{PriceBook, Unpriced};
 use crate::anthropic::request::{RequestFacts, Thread};
 use crate::money::Money;
@@ -80,6 +81,10 @@ pub struct Bound {
     pub cost_per_output_token: Money,
     /// True when `count_tokens` could make it smaller.
     pub refinable: bool,
+    /// The least that a stream can begin with which is ended when its money may be used up: the
+    /// whole prompt and [`CUT_MARGIN_TOKENS`]. `None` when its use cannot be followed as it
+    /// streams.
+    pub least_to_cut: Option<Money>,
 }
 
 /// Why there is no bound.
@@ -160,6 +165,13 @@ pub fn bound(
         output_tokens: executor_output.saturating_add(advice.output_tokens),
         cost_per_output_token: call.cost_per_output_token(rates),
         refinable: call.can_count() && context.counted_prompt.is_none(),
+        least_to_cut: match call.can_be_cut() {
+            true => {
+                let rate = call.prompt_rate(rates);
+                Some(spend(executor_input, rate, CUT_MARGIN_TOKENS, rates.output)?)
+            }
+            false => None,
+        },
     })
 }
 

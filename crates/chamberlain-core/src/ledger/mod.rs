@@ -4,4 +4,5 @@ pub mod account;
 pub mod book;
 pub mod bound;
 pub mod cost;
+pub mod cut;
 pub mod price;

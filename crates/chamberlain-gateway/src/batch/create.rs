@@ -56,6 +56,7 @@ impl Inner {
             estimated_input_tokens: 0,
             max_tokens: None,
             counted: true,
+            may_be_short: false,
         };
         Ok(Bounded { decided, pass })
     }

@@ -11,6 +11,7 @@ mod world;
 mod admission;
 mod batches;
 mod changing;
+mod cut;
 mod files;
 mod leaving;
 mod metrics;

@@ -7,6 +7,7 @@ use chamberlain_control::command::{
 use chamberlain_control::reply::{PauseLine, VirtualKey};
 use chamberlain_control::wire::Change;
 use chamberlain_core::admission::key::KeyState;
+use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::anthropic::request::Capability;
 use chamberlain_core::money::Money;
 use chamberlain_core::snapshot::{Budgets, Limits};
@@ -127,6 +128,12 @@ struct Create {
     /// Largest max_tokens
     #[arg(long, value_name = "N", value_parser = parse::count)]
     max_tokens: Option<u64>,
+    /// When a budget cannot hold a call: `refuse` it, or `cut`: begin a stream without thinking or
+    /// server tools with what is left, and end it when that may be used up. Chamberlain charges no
+    /// more than is left; Anthropic's bill stays below it only if Anthropic stops writing within
+    /// 1,024 tokens of being hung up on, which it does not promise. `refuse` needs no such promise
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Shortage::Refuse)]
+    on_shortage: Shortage,
     /// Answered by the built-in mock, never by upstream
     #[arg(long)]
     test_mode: bool,
@@ -182,6 +189,27 @@ struct Update {
     /// Largest max_tokens
     #[arg(long, value_name = "N|off", value_parser = parse::count_change)]
     max_tokens: Option<Change<u64>>,
+    /// When a budget cannot hold a call; see `virtual create --help` for what `cut` promises
+    #[arg(long, value_name = "WHAT", value_enum)]
+    on_shortage: Option<Shortage>,
+}
+
+/// What becomes of a call that a budget cannot hold.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Shortage {
+    /// It is refused
+    Refuse,
+    /// A stream is begun with what is left
+    Cut,
+}
+
+impl From<Shortage> for OnShortage {
+    fn from(shortage: Shortage) -> OnShortage {
+        match shortage {
+            Shortage::Refuse => OnShortage::Refuse,
+            Shortage::Cut => OnShortage::Cut,
+        }
+    }
 }
 
 /// Stop a virtual key, reversibly, and end its calls in flight
@@ -256,6 +284,7 @@ impl Create {
             expires: self.expires,
             test_mode: self.test_mode,
             max_tokens: self.max_tokens,
+            on_shortage: self.on_shortage.into(),
         })?;
         if context.out.json {
             return context.out.value(&created);
@@ -288,6 +317,7 @@ impl Update {
             cidrs: self.cidrs,
             expires: self.expires.unwrap_or_default(),
             max_tokens: self.max_tokens.unwrap_or_default(),
+            on_shortage: self.on_shortage.map(Into::into),
         }
     }
 }
@@ -366,9 +396,17 @@ fn facts(out: &Out, key: &VirtualKey) -> Result<(), Failure> {
         ("bound to operation", or_dash(key.operation.as_ref())),
         ("capabilities denied", capabilities(&policy.capabilities_deny)),
         ("max_tokens", or_dash(policy.max_tokens)),
+        ("on shortage", shortage(policy.on_shortage).to_owned()),
         ("networks", listed(policy.networks_allow.iter().map(ToString::to_string))),
         ("pause", pause(key.pause.as_ref())),
     ])
+}
+
+fn shortage(on_shortage: OnShortage) -> &'static str {
+    match on_shortage {
+        OnShortage::Refuse => "refuse",
+        OnShortage::Cut => "cut",
+    }
 }
 
 fn capabilities(list: &[Capability]) -> String {

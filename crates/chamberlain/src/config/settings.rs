@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chamberlain_control::settings::{
     CAPABILITIES_DENIED, CheckpointSettings, EnvironmentSettings, Retention, Settings, Sources,
 };
+use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::admission::policy::Policy;
 use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::ledger::price::PriceBook;
@@ -301,6 +302,7 @@ impl Reader<'_> {
                 capabilities_allow: capabilities("policy.capabilities_allow"),
                 max_tokens: self.optional(&of("policy.max_tokens")),
                 networks_allow: self.networks(&of("policy.networks_allow")),
+                on_shortage: OnShortage::Refuse,
             },
             budgets: self.budgets(&format!("environments.{name}")),
             pause_on_exceed: self.flag(&of("pause_on_exceed")),

@@ -13,6 +13,7 @@ fn bound(usd: i64) -> Bound {
         output_tokens: 50,
         cost_per_output_token: Money::from_pico(Money::from_usd(usd).pico() / 100),
         refinable: false,
+        least_to_cut: None,
     }
 }
 
@@ -222,4 +223,69 @@ proptest! {
         prop_assert!(gate.balances(NOW).iter().all(|(_, balance)| balance.reserved.is_zero()));
         prop_assert_eq!(gate.in_flight(), 0);
     }
+}
+
+#[test]
+fn a_refusal_says_when_the_prompt_alone_is_too_dear() {
+    let mut gate = gate();
+    let terms = terms(Limits::default(), Limits::default(), Some(1));
+    // Two dollars, of which fifty tokens of output are one cent.
+    let dear = Bound { cost_per_output_token: Money::from_pico(200_000_000), ..bound(2) };
+    let Admission::Refused(Refusal::Budget { max_tokens_that_fits, prompt, .. }) =
+        ask(&mut gate, &terms, Some(dear), NOW)
+    else {
+        panic!("it passed");
+    };
+    assert_eq!((max_tokens_that_fits, prompt), (None, Some("1.99".parse().unwrap())));
+}
+
+/// Asks to be admitted with what is left; leases are granted.
+fn ask_short(gate: &mut Gate, terms: &[Terms], bound: Bound) -> Admission {
+    let calendar = Calendar::utc();
+    loop {
+        let answer = gate.admit_short(&AdmissionRequest {
+            call: CallId::mint(NOW, [0; 10]),
+            now: NOW,
+            calendar: &calendar,
+            terms,
+            bound: Some(bound),
+            estimated_input_tokens: 100,
+            max_tokens: Some(50),
+        });
+        let Admission::Lease(wanted) = answer else { return answer };
+        let grant = |lease: LeaseWanted| Grant { account: lease.account, granted: lease.granted };
+        gate.grant(&wanted.into_iter().map(grant).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_call_that_may_be_cut_takes_what_is_left_and_never_more() {
+    let mut gate = gate();
+    let terms = terms(Limits::default(), Limits::default(), Some(3));
+    let least = |usd| Some(Money::from_usd(usd));
+    let fits = Bound { least_to_cut: least(1), ..bound(2) };
+    let whole = admitted(ask_short(&mut gate, &terms, fits));
+    assert_eq!((whole.cost, whole.short), (Money::from_usd(2), false));
+    let short = admitted(ask_short(&mut gate, &terms, fits));
+    assert_eq!((short.cost, short.short), (Money::from_usd(1), true));
+    let nothing_left = ask_short(&mut gate, &terms, fits);
+    assert!(matches!(nothing_left, Admission::Wait(_)), "{nothing_left:?}");
+    let unlimited = terms_without_budget();
+    let call = admitted(ask_short(&mut gate, &unlimited, fits));
+    assert_eq!((call.cost, call.short), (Money::from_usd(2), false));
+}
+
+fn terms_without_budget() -> Vec<Terms> {
+    terms(Limits::default(), Limits::default(), None)
+}
+
+#[test]
+fn what_cannot_be_followed_as_it_streams_is_never_admitted_short() {
+    let mut gate = gate();
+    let terms = terms(Limits::default(), Limits::default(), Some(1));
+    let refused = ask_short(&mut gate, &terms, bound(2));
+    assert!(matches!(refused, Admission::Refused(Refusal::Budget { .. })), "{refused:?}");
+    let too_much = Bound { least_to_cut: Some(Money::from_usd(2)), ..bound(3) };
+    let refused = ask_short(&mut gate, &terms, too_much);
+    assert!(matches!(refused, Admission::Refused(Refusal::Budget { .. })), "{refused:?}");
 }

@@ -242,8 +242,25 @@ impl Refusal {
                 "What this request may cost has no upper bound, so no budget could hold it: \
                  {field}: {reason}."
             ),
-            Refusal::Budget { account, limit, needed, left, reserved, max_tokens_that_fits } => {
-                budget(account, *limit, [*needed, *left, *reserved], *max_tokens_that_fits)
+            Refusal::Budget {
+                account,
+                limit,
+                needed,
+                left,
+                reserved,
+                max_tokens_that_fits,
+                prompt,
+            } => {
+                let fits = match (max_tokens_that_fits, prompt) {
+                    (Some(fits), _) => format!("lower max_tokens to {fits} or less, "),
+                    (None, Some(prompt)) => format!(
+                        "shorten the prompt (it alone may cost up to ${}, so a lower max_tokens \
+                         does not help), ",
+                        prompt.to_decimal()
+                    ),
+                    (None, None) => String::new(),
+                };
+                budget(account, *limit, [*needed, *left, *reserved], &fits)
             }
             Refusal::Rate { kind, scope, limit, retry_after_ms } => {
                 rate(*kind, scope, *limit, retry_after_ms.map(whole_seconds))
@@ -312,18 +329,16 @@ fn operation(named: Option<&str>, allowed: &[String]) -> String {
     format!("{what}. {next}")
 }
 
-fn budget(account: &AccountId, limit: Money, amounts: [Money; 3], fits: Option<u64>) -> String {
+fn budget(account: &AccountId, limit: Money, amounts: [Money; 3], fits: &str) -> String {
     let [limit, needed, left, reserved] =
         [limit, amounts[0], amounts[1], amounts[2]].map(|money| format!("${}", money.to_decimal()));
     let held = match amounts[2].is_zero() {
         true => String::new(),
         false => format!(" ({reserved} is set aside for calls in flight)"),
     };
-    let lower =
-        fits.map(|fits| format!("lower max_tokens to {fits} or less, ")).unwrap_or_default();
     format!(
         "The {account} of {limit} cannot hold this call: it may cost up to {needed} and {left} is \
-         left{held}. It was not sent. To go on, {lower}wait for the window to end at {}, or ask \
+         left{held}. It was not sent. To go on, {fits}wait for the window to end at {}, or ask \
          your operator to raise the budget.",
         account.window.end
     )

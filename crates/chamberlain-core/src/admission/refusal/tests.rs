@@ -25,6 +25,7 @@ fn budget(reserved: Money, max_tokens_that_fits: Option<u64>) -> Refusal {
         left: "0.05".parse().unwrap(),
         reserved,
         max_tokens_that_fits,
+        prompt: None,
     }
 }
 

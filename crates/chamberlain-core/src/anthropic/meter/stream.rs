@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::Metered;
 use super::wire::{BlockWire, Chars, ErrorWire, UsageWire};
+use super::{BLOCK_TOKENS, Metered, SoFar};
 use crate::anthropic::sse::Event;
 
 #[derive(Deserialize)]
@@ -80,6 +80,8 @@ pub(super) struct StreamMeter {
     /// An event that carries numbers could not be read, so the numbers are not all known.
     lost: bool,
     stopped: bool,
+    /// Content blocks that began.
+    blocks: u64,
 }
 
 impl StreamMeter {
@@ -141,6 +143,7 @@ impl StreamMeter {
     }
 
     fn block_start(&mut self, event: Event<'_>) {
+        self.blocks += 1;
         match serde_json::from_slice::<BlockStart<'_>>(event.data) {
             Ok(BlockStart { content_block }) => {
                 self.seen.thinking_seen |= content_block.is_thinking();
@@ -177,6 +180,20 @@ impl StreamMeter {
 
     pub(super) fn message_id(&self) -> Option<&str> {
         self.seen.message_id.as_deref()
+    }
+
+    pub(super) fn so_far(&self) -> Option<SoFar> {
+        if !self.started {
+            return None;
+        }
+        let Metered { delivered_chars, delivered_wide_bytes, .. } = self.seen;
+        // All characters and the bytes of the wide ones are at least all bytes.
+        let bytes = delivered_chars.saturating_add(delivered_wide_bytes);
+        let written = bytes.saturating_add(self.blocks.saturating_mul(BLOCK_TOKENS));
+        let mut usage = self.usage.usage();
+        usage.totals.output = usage.totals.output.max(written);
+        let served_model = self.seen.served_model.clone();
+        Some(SoFar { usage, served_model, hidden: self.seen.thinking_seen || self.lost })
     }
 
     pub(super) fn finish(self) -> Metered {

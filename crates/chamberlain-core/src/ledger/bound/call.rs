@@ -5,7 +5,7 @@ use super::tools::{
 };
 use super::{BoundContext, FRAMING, NoBound, prompt_bound, prompt_is_in_body, spend, unbounded};
 use crate::anthropic::request::{
-    CacheWrites, Fallback, Fallbacks, RequestFacts, ServerToolKind, Thread,
+    CacheWrites, Capability, Fallback, Fallbacks, RequestFacts, ServerToolKind, Thread,
 };
 use crate::ledger::price::{Model, PriceBook, PriceQuery, Rates, Unpriced};
 use crate::money::Money;
@@ -94,6 +94,19 @@ impl<'a> Call<'a> {
     /// Whether `count_tokens` sees the same prompt. Another model may count otherwise.
     pub(super) fn can_count(&self) -> bool {
         prompt_is_in_body(self.facts) && self.fallbacks.is_empty()
+    }
+
+    /// Whether every token of the output can be seen as it streams: one sampling of one model that
+    /// does not think.
+    pub(super) fn can_be_cut(&self) -> bool {
+        let facts = self.facts;
+        let hides = facts.capabilities.contains(&Capability::Thinking);
+        let one_sampling = self.attempts == 1 && self.samplings == 1 && self.compactions == 0;
+        facts.stream
+            && one_sampling
+            && !hides
+            && !self.context.batch
+            && facts.server_tools.is_empty()
     }
 
     pub(super) fn executor_output(&self) -> Option<u64> {

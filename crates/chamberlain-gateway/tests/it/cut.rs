@@ -1,0 +1,139 @@
+//! Keys that ask for a stream to be begun with what is left of a budget, and ended in time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chamberlain_core::admission::policy::OnShortage;
+use chamberlain_core::money::Money;
+use chamberlain_core::record::{Certainty, Outcome};
+use http::Request;
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::client::read;
+use crate::upstream::{Answer, data, events};
+use crate::world::{MODEL, World};
+
+/// Of the day; a call of these tests may cost five times as much.
+const LIMIT: Money = Money::from_pico(20_000_000_000);
+
+async fn world(on_shortage: OnShortage) -> World {
+    let world = World::with(|plan| {
+        plan.environment.budgets.daily = Some(LIMIT);
+        plan.settings.wait_ms_max = 0;
+    })
+    .await;
+    world.publish(|snapshot| {
+        for key in snapshot.virtual_keys.values_mut() {
+            Arc::make_mut(key).policy.on_shortage = on_shortage;
+        }
+    });
+    world
+}
+
+/// A request that may cost ten cents.
+fn dear(world: &World, stream: bool, thinking: bool) -> Request<Full<Bytes>> {
+    let mut body = json!({
+        "model": MODEL,
+        "max_tokens": 20_000,
+        "stream": stream,
+        "messages": [{"role": "user", "content": "Hello"}],
+    });
+    if thinking {
+        body["thinking"] = json!({"type": "enabled", "budget_tokens": 2_000});
+    }
+    world.request("/v1/messages", body.to_string())
+}
+
+fn delta(text: &str) -> String {
+    let event = json!({"type": "content_block_delta", "index": 0,
+        "delta": {"type": "text_delta", "text": text}});
+    format!("event: content_block_delta\ndata: {event}\n\n")
+}
+
+#[tokio::test]
+async fn a_stream_is_ended_before_what_is_left_is_used_up() {
+    let world = world(OnShortage::Cut).await;
+    let (pieces, answer) = Answer::pieces("text/event-stream");
+    world.upstream.then_answer(answer);
+    let mut connection = world.connect().await;
+    let response = connection.send(dear(&world, true, false)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    pieces.send(data(&events()[..2].concat())).ok().unwrap();
+    let reading = tokio::spawn(read(response));
+    let mut written = 0;
+    while pieces.send(data(&delta(&"x".repeat(100)))).is_ok() {
+        written += 100;
+        assert!(written < 100_000, "it was not ended");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let answered = reading.await.unwrap();
+    assert!(answered.broken);
+    let words = answered.text().rsplit("event: error\ndata: ").next().unwrap();
+    let told: serde_json::Value = serde_json::from_str(words.trim()).unwrap();
+    assert_eq!(told["error"]["type"], "billing_error");
+    assert_eq!(told["error"]["details"]["error_code"], "budget_cut");
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!((settlement.outcome, settlement.certainty), (Outcome::Cut, Certainty::Unsettled));
+    assert_eq!((settlement.reserved, settlement.cost), (LIMIT, LIMIT));
+    world.until("the cancellation", |world| world.upstream.cancelled() == 1).await;
+    // A token is at least a byte: even so, and with the margin, no more was written than was left.
+    let bytes = answered.text().matches('x').count() as u64;
+    let rest = LIMIT.pico() / 5_000_000 - 20;
+    assert!(i128::from(bytes) + 1_024 <= rest + 100, "{bytes} of {rest}");
+    assert!(bytes > 2_000, "{bytes}: there was money for more");
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_in_time_is_settled_exactly() {
+    let world = world(OnShortage::Cut).await;
+    world.upstream.then_answer(Answer::stream(events().into_iter().map(data)));
+    let answered = world.ask(dear(&world, true, false)).await;
+    assert_eq!((answered.status.as_u16(), answered.broken), (200, false));
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!(
+        (settlement.outcome, settlement.certainty),
+        (Outcome::Completed, Certainty::Settled)
+    );
+    assert_eq!(settlement.cost, Money::from_pico(1_100_000_000));
+    assert_eq!(settlement.reserved, LIMIT);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_let_it_run_on() {
+    let world = world(OnShortage::Cut).await;
+    let (pieces, answer) = Answer::pieces("text/event-stream");
+    world.upstream.then_answer(answer);
+    let mut connection = world.connect().await;
+    let response = connection.send(dear(&world, true, false)).await.unwrap();
+    pieces.send(data(&events()[..2].concat())).ok().unwrap();
+    drop((response, connection));
+    let mut written = 0;
+    while pieces.send(data(&delta(&"x".repeat(100)))).is_ok() {
+        written += 100;
+        assert!(written < 100_000, "it was not ended");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!(settlement.outcome, Outcome::ClientLeft);
+    assert_eq!((settlement.certainty, settlement.cost), (Certainty::Unsettled, LIMIT));
+}
+
+#[tokio::test]
+async fn what_cannot_be_followed_is_refused_and_so_is_all_without_cut() {
+    for (on_shortage, stream, thinking) in [
+        (OnShortage::Cut, false, false),
+        (OnShortage::Cut, true, true),
+        (OnShortage::Refuse, true, false),
+    ] {
+        let world = world(on_shortage).await;
+        let answered = world.ask(dear(&world, stream, thinking)).await;
+        assert_eq!(answered.code(), Some("budget_exceeded"), "{on_shortage:?} {stream} {thinking}");
+        assert!(world.upstream.arrived().is_empty());
+        assert!(world.journal.intents().is_empty());
+    }
+}
