@@ -12,6 +12,7 @@ pub mod id;
 pub mod ledger;
 pub mod money;
 pub mod overrides;
+pub mod quick;
 pub mod record;
 pub mod resource;
 pub mod secret;

@@ -52,7 +52,7 @@ pub fn looks_like_anthropic_key(text: &str) -> bool {
 /// `text` without the secret part of anything in it that has the shape of an Anthropic key
 /// (`sk-ant-…`) or of a virtual key (`chm_<public id>_…`). Costs no allocation when there is none.
 pub fn redact(text: &str) -> Cow<'_, str> {
-    if !text.contains(ANTHROPIC_KEY) && !text.contains(VIRTUAL_KEY) {
+    if !may_hold_key(text) {
         return Cow::Borrowed(text);
     }
     let mut clean = String::new();
@@ -68,6 +68,12 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     }
     clean.push_str(rest);
     Cow::Owned(clean)
+}
+
+/// False when nothing in `text` begins as a key does. Asked for every text of every record.
+fn may_hold_key(text: &str) -> bool {
+    let begins = |prefix: &str, four: &[u8]| prefix.as_bytes().starts_with(four);
+    text.as_bytes().windows(4).any(|four| begins(ANTHROPIC_KEY, four) || begins(VIRTUAL_KEY, four))
 }
 
 /// Splits at the first secret: what comes before it, its part that may be shown, what comes after.

@@ -8,7 +8,6 @@
 //! Calls of one virtual key wait in line, first come, first served; only the first in each line
 //! asks. Whenever anything is let go, all who are first ask again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::admission::refusal::{LimitKind, Refusal};
 use chamberlain_core::id::VirtualKeyId;
 use chamberlain_core::ledger::account::{AccountId, Balance, Grant, LeaseWanted};
+use chamberlain_core::quick::QuickMap;
 use chamberlain_core::record::Route;
 use chamberlain_core::time::Timestamp;
 use http::HeaderMap;
@@ -34,9 +34,9 @@ use crate::record::{Pending, Subject};
 /// What the lock guards.
 pub(crate) struct Hall {
     pub(crate) gate: Gate,
-    lines: HashMap<VirtualKeyId, Line>,
+    lines: QuickMap<VirtualKeyId, Line>,
     waiting: usize,
-    leasing: HashMap<AccountId, Leasing>,
+    leasing: QuickMap<AccountId, Leasing>,
 }
 
 /// The calls of one key that wait.
@@ -57,9 +57,9 @@ impl Hall {
     ) -> Hall {
         Hall {
             gate: Gate::new(balances, thresholds_percent, started),
-            lines: HashMap::new(),
+            lines: QuickMap::default(),
             waiting: 0,
-            leasing: HashMap::new(),
+            leasing: QuickMap::default(),
         }
     }
 

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use chamberlain_core::admission::breaker::{Breaker, BreakerState, Health};
 use chamberlain_core::admission::retry::RetryBudget;
 use chamberlain_core::id::UpstreamKeyId;
+use chamberlain_core::quick::QuickMap;
 use chamberlain_core::snapshot::{BreakerSettings, RetrySettings};
 use chamberlain_core::time::Timestamp;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -17,9 +18,37 @@ use crate::decide::Destination;
 /// A rejected key is told about once in this time, not once a call.
 const REJECTED_AGAIN_MS: u64 = 60_000;
 
-/// The kinds of limit upstream speaks of, and how many units it counts in at once.
-const KINDS: [(&str, u64); 4] =
-    [("requests", 1), ("input-tokens", 1_000), ("output-tokens", 1_000), ("tokens", 1_000)];
+/// A kind of limit upstream speaks of.
+struct Kind {
+    name: &'static str,
+    /// How many units it counts in at once.
+    unit: u64,
+    limit: HeaderName,
+    remaining: HeaderName,
+    reset: HeaderName,
+}
+
+macro_rules! kind {
+    ($name:literal, $unit:literal) => {{
+        const fn header(name: &'static str) -> HeaderName {
+            HeaderName::from_static(name)
+        }
+        Kind {
+            name: $name,
+            unit: $unit,
+            limit: header(concat!("anthropic-ratelimit-", $name, "-limit")),
+            remaining: header(concat!("anthropic-ratelimit-", $name, "-remaining")),
+            reset: header(concat!("anthropic-ratelimit-", $name, "-reset")),
+        }
+    }};
+}
+
+static KINDS: [Kind; 4] = [
+    kind!("requests", 1),
+    kind!("input-tokens", 1_000),
+    kind!("output-tokens", 1_000),
+    kind!("tokens", 1_000),
+];
 
 /// A breaker's state, for status.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -50,7 +79,7 @@ pub struct UpstreamLimit {
 /// All upstream credentials that were used.
 #[derive(Debug, Default)]
 pub(crate) struct Standings {
-    all: Mutex<HashMap<Destination, Standing>>,
+    all: Mutex<QuickMap<Destination, Standing>>,
 }
 
 #[derive(Debug)]
@@ -183,7 +212,7 @@ impl Standings {
         headers: &HeaderMap,
         now: Timestamp,
     ) {
-        let limits: Vec<_> = KINDS.iter().filter_map(|(kind, _)| limit(headers, kind)).collect();
+        let limits: Vec<_> = KINDS.iter().filter_map(|kind| limit(headers, kind)).collect();
         if limits.is_empty() {
             return;
         }
@@ -252,13 +281,12 @@ impl Standings {
 }
 
 /// One kind of limit in an answer's headers.
-fn limit(headers: &HeaderMap, kind: &'static str) -> Option<(&'static str, u64, u64, Timestamp)> {
-    let text =
-        |part: &str| headers.get(format!("anthropic-ratelimit-{kind}-{part}"))?.to_str().ok();
-    let limit = text("limit")?.parse().ok()?;
-    let remaining = text("remaining")?.parse().ok()?;
-    let reset = Timestamp::from_rfc3339(text("reset")?).ok()?;
-    Some((kind, limit, remaining, reset))
+fn limit(headers: &HeaderMap, kind: &Kind) -> Option<(&'static str, u64, u64, Timestamp)> {
+    let text = |name: &HeaderName| headers.get(name)?.to_str().ok();
+    let limit = text(&kind.limit)?.parse().ok()?;
+    let remaining = text(&kind.remaining)?.parse().ok()?;
+    let reset = Timestamp::from_rfc3339(text(&kind.reset)?).ok()?;
+    Some((kind.name, limit, remaining, reset))
 }
 
 /// How long until something is left again. `reset` is when the bucket is full, and it fills
@@ -268,13 +296,13 @@ fn refill_ms(limit: &(&'static str, u64, u64, Timestamp), now: Timestamp) -> u64
     if *remaining > 0 {
         return 0;
     }
-    let unit = KINDS.iter().find(|(name, _)| name == kind).map_or(1, |(_, unit)| *unit);
+    let unit = KINDS.iter().find(|known| known.name == *kind).map_or(1, |known| known.unit);
     reset.ms_since(now).saturating_mul(unit) / (*limit).max(unit)
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 

@@ -6,7 +6,6 @@
 //! ends calls when whoever paused asked for that; otherwise it only refuses what comes after it,
 //! as an expiry does.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use chamberlain_core::admission::refusal::{Answer, Refusal};
 use chamberlain_core::anthropic::error::ErrorType;
 use chamberlain_core::id::{CallId, UpstreamKeyId};
 use chamberlain_core::ledger::account::Scope;
+use chamberlain_core::quick::QuickMap;
 use chamberlain_core::record::{Notice, Severity};
 use chamberlain_core::snapshot::Snapshot;
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The calls in flight that can be recalled.
 #[derive(Default)]
 pub(crate) struct Recalls {
-    calls: Mutex<HashMap<CallId, Arc<Recall>>>,
+    calls: Mutex<QuickMap<CallId, Arc<Recall>>>,
 }
 
 /// How one call hears that it is recalled.

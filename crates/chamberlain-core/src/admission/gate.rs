@@ -3,16 +3,15 @@
 //! A plain state machine under the caller's lock. It never waits: when a call could pass later it
 //! says when, when it needs a durable lease first it says which.
 
-use std::collections::HashMap;
-
 use super::limit::SlidingWindow;
 use super::refusal::{LimitKind, Refusal};
 use crate::anthropic::request::RequestFacts;
 use crate::id::CallId;
 use crate::ledger::account::{AccountId, Balance, Grant, LeaseWanted, Scope};
-use crate::ledger::book::{Book, Fit, Line, Shortfall};
+use crate::ledger::book::{Book, Fit, Line, Shortfall, lines_in};
 use crate::ledger::bound::Bound;
 use crate::money::Money;
+use crate::quick::QuickMap;
 use crate::snapshot::{Budgets, Limits};
 use crate::time::{Calendar, Timestamp};
 
@@ -143,7 +142,7 @@ impl Counters {
 #[derive(Debug)]
 pub struct Gate {
     book: Book,
-    counters: HashMap<Scope, Counters>,
+    counters: QuickMap<Scope, Counters>,
     events: Vec<BudgetEvent>,
     in_flight: usize,
 }
@@ -159,7 +158,7 @@ impl Gate {
     ) -> Gate {
         Gate {
             book: Book::new(balances, thresholds_percent, started),
-            counters: HashMap::new(),
+            counters: QuickMap::default(),
             events: Vec::new(),
             in_flight: 0,
         }
@@ -296,14 +295,10 @@ impl Gate {
         if request.bound.is_none() {
             return Vec::new();
         }
+        let windows = self.book.windows(request.calendar, request.now);
         let mut lines = Vec::with_capacity(request.terms.len() * 2);
         for terms in request.terms {
-            lines.extend(self.book.lines(
-                &terms.scope,
-                &terms.budgets,
-                request.calendar,
-                request.now,
-            ));
+            lines.extend(lines_in(windows, &terms.scope, &terms.budgets));
         }
         lines
     }

@@ -78,7 +78,9 @@ impl PresentedKey {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
         let well_formed = VirtualKeyId::is_well_formed(id)
             && secret.len() == 43
-            && secret.bytes().all(|byte| SECRET_ALPHABET.contains(&byte));
+            && secret
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         well_formed.then(|| PresentedKey { id: VirtualKeyId::new(id), secret_hash: hash(secret) })
     }
 

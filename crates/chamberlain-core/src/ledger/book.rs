@@ -3,12 +3,11 @@
 //! Pure arithmetic on [`Balance`]s. Money is set aside against leases that are already durable,
 //! never against the limit itself, so that what a power loss forgets was never spendable.
 
-use std::collections::HashMap;
-
 use super::account::{AccountId, Balance, Grant, LeaseWanted, Scope};
 use crate::money::Money;
+use crate::quick::QuickMap;
 use crate::snapshot::Budgets;
-use crate::time::{Calendar, Timestamp, WindowKind};
+use crate::time::{Calendar, Timestamp, Window, WindowKind};
 
 /// A lease is asked for in steps of this share of the limit, beyond what the call needs.
 const LEASE_STEP_DIVISOR: i128 = 100;
@@ -75,7 +74,7 @@ struct Account {
 /// Every account that a node charges.
 #[derive(Debug)]
 pub struct Book {
-    accounts: HashMap<AccountId, Account>,
+    accounts: QuickMap<AccountId, Account>,
     thresholds_percent: Vec<u32>,
     /// The latest moment seen. A clock that steps back does not reopen an ended window.
     latest: Timestamp,
@@ -102,6 +101,13 @@ impl Book {
         Book { accounts, thresholds_percent, latest, next_end: latest }
     }
 
+    /// The windows that run at `now`, one per kind.
+    pub fn windows(&mut self, calendar: &Calendar, now: Timestamp) -> [Window; 2] {
+        self.latest = self.latest.max(now);
+        let latest = self.latest;
+        WindowKind::ALL.map(|kind| calendar.window(kind, latest))
+    }
+
     /// The accounts of a scope at `now`, one per window kind.
     pub fn lines(
         &mut self,
@@ -110,12 +116,7 @@ impl Book {
         calendar: &Calendar,
         now: Timestamp,
     ) -> [Line; 2] {
-        self.latest = self.latest.max(now);
-        let latest = self.latest;
-        WindowKind::ALL.map(|kind| Line {
-            account: AccountId { scope: scope.clone(), window: calendar.window(kind, latest) },
-            limit: budgets.limit(kind),
-        })
+        lines_in(self.windows(calendar, now), scope, budgets)
     }
 
     /// Whether `cost` can be set aside in all `lines`. Changes nothing but what is remembered of
@@ -166,8 +167,8 @@ impl Book {
     /// Sets `cost` aside in all `lines`. The caller has seen [`Fit::Fits`] under the same lock.
     pub fn reserve(&mut self, lines: &[Line], cost: Money) {
         for line in lines {
-            let balance = &mut self.account(line).balance;
-            balance.reserved = sum(balance.reserved, cost);
+            let account = self.accounts.get_mut(&line.account).expect("it was seen to fit");
+            account.balance.reserved = sum(account.balance.reserved, cost);
         }
     }
 
@@ -267,6 +268,14 @@ impl Book {
         let ends = self.accounts.keys().map(|id| id.window.end).filter(|end| *end > latest);
         self.next_end = ends.min().unwrap_or(Timestamp::from_ms(i64::MAX));
     }
+}
+
+/// The accounts of a scope in these windows.
+pub fn lines_in(windows: [Window; 2], scope: &Scope, budgets: &Budgets) -> [Line; 2] {
+    windows.map(|window| Line {
+        account: AccountId { scope: scope.clone(), window },
+        limit: budgets.limit(window.kind),
+    })
 }
 
 /// Raises what is wanted by one step, up to the limit.
