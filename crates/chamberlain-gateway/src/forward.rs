@@ -1,9 +1,13 @@
 //! Forward: send the call, as often as it surely was not worked on, and hand the answer over.
 //!
-//! This runs beside the client's connection: a client that leaves does not cancel a call whose
-//! cost would then never be known. It is read on for a while instead.
+//! A client that leaves does not cancel a call whose cost would then never be known. While the
+//! client waits, its connection does the sending; when it leaves, a task of its own goes on with it.
 
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +16,7 @@ use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::admission::retry::{AttemptEnd, delay_ms};
 use chamberlain_core::record::{Notice, Route, Severity};
 use chamberlain_core::snapshot::{BreakerSettings, GatewaySettings};
+use futures_util::FutureExt;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
@@ -54,9 +59,40 @@ impl Inner {
     pub(crate) async fn forward(self: Arc<Self>, recorded: Recorded) -> Told {
         let dispatch = Dispatch::new(&self, recorded)?;
         let (client, told) = oneshot::channel();
-        self.calls.spawn(dispatch.run(client));
-        // The task ends without a word only when it panicked; its permit has settled then.
-        told.await.unwrap_or_else(|_| Err(Fault::Ours.into()))
+        let work = AssertUnwindSafe(dispatch.run(client)).catch_unwind().map(drop);
+        Sending { gateway: self, work: Some(Box::pin(work)), told }.await
+    }
+}
+
+/// A call that is being sent while its client waits.
+struct Sending {
+    gateway: Arc<Inner>,
+    /// `None` once it has ended.
+    work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    told: oneshot::Receiver<Told>,
+}
+
+impl Future for Sending {
+    type Output = Told;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Told> {
+        if let Some(work) = &mut self.work
+            && work.as_mut().poll(cx).is_ready()
+        {
+            self.work = None;
+        }
+        // It ends without a word only when it panicked; its permit has settled then.
+        let told = ready!(Pin::new(&mut self.told).poll(cx));
+        Poll::Ready(told.unwrap_or_else(|_| Err(Fault::Ours.into())))
+    }
+}
+
+impl Drop for Sending {
+    /// The client left, or was told while there is still something to do.
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.gateway.aside(work);
+        }
     }
 }
 
@@ -292,6 +328,8 @@ impl Dispatch {
     fn retry_in(&mut self, attempt: &Attempt, retry: u32) -> Option<u64> {
         let settings = self.settings().retry;
         let end = match attempt {
+            // Almost every attempt; randomness is not asked for in vain.
+            Attempt::Answer(response, _) if response.status().is_success() => return None,
             Attempt::Answer(response, _) => answered(response),
             Attempt::NotConnected => AttemptEnd::NotConnected,
             Attempt::Lost | Attempt::TimedOut | Attempt::Left(_) => AttemptEnd::Unknown,
