@@ -24,7 +24,7 @@ pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JournalFault>> + Send
 /// record: a settlement handed over before an intent is never written after it.
 pub trait Journal: Send + Sync + 'static {
     /// Records an intent. The call may leave when the answer is `Ok`: the intent then survives a
-    /// process kill.
+    /// process kill. Being polled, the answer may write to a file.
     fn intend(&self, intent: Intent) -> Answer<()>;
 
     /// Records how a call ended. Cannot fail: what cannot be written yet is kept and written

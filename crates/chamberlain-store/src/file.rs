@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::fault::StoreFault;
+use crate::intake;
 
 /// Marks a file as a store of Chamberlain (`CHMB`).
 const APPLICATION_ID: i32 = 0x4348_4d42;
@@ -88,7 +89,7 @@ impl Identity {
 /// Opens the store for writing, making it when it is missing.
 pub(crate) fn open_for_writing(path: &Path) -> Result<Connection, StoreFault> {
     private(path)?;
-    for suffix in ["-wal", "-shm"] {
+    for suffix in ["-wal", "-shm", intake::SUFFIXES[0], intake::SUFFIXES[1]] {
         let beside = beside(path, suffix);
         if beside.exists() {
             check_mode(&beside)?;
@@ -125,7 +126,8 @@ fn set_up_writer(connection: &Connection, path: &Path) -> Result<(), StoreFault>
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cache_size", -32_768)?;
+    // In KiB. Calls are written at the right edge of every tree, so little is worth keeping.
+    connection.pragma_update(None, "cache_size", -8_192)?;
     // A thread of its own checkpoints, so that no call waits for it.
     let _: i64 =
         connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |row| row.get(0))?;
@@ -187,14 +189,14 @@ pub(crate) fn check_for_damage(connection: &Connection, path: &Path) -> Result<(
 }
 
 /// The path of a file that stands beside the store.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
 /// Opens a file for its owner alone, making it when it is missing.
-fn private(path: &Path) -> Result<File, StoreFault> {
+pub(crate) fn private(path: &Path) -> Result<File, StoreFault> {
     let mut options = fs::OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(0o600);
     match options.open(path) {
@@ -235,7 +237,7 @@ fn check_mode(path: &Path) -> Result<(), StoreFault> {
     })
 }
 
-fn unusable(path: &Path, error: &io::Error) -> StoreFault {
+pub(crate) fn unusable(path: &Path, error: &io::Error) -> StoreFault {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreFault::DiskFull,
         io::ErrorKind::ReadOnlyFilesystem => {

@@ -1,8 +1,9 @@
 //! The SQL wall: everything Chamberlain keeps, in one embedded SQLite file.
 //!
-//! One writer thread takes everything queued, executes it in one transaction, commits, and then
-//! answers whoever waits. An ordinary commit survives the death of the process; a lease or a change
-//! of the control plane survives a power loss too. Readers have connections of their own.
+//! What calls hand over is appended to the intake, which survives the death of the process. One
+//! writer thread takes everything queued, executes it in one transaction and commits; a lease or a
+//! change of the control plane survives a power loss too. Readers have connections of their own,
+//! and see everything that was handed over before they ask.
 //!
 //! This room refuses to know secrets (it keeps sealed bytes only), HTTP, and any clock but the one
 //! it is given. Rows never leave it; core's types do.
@@ -15,6 +16,7 @@ mod checkpointer;
 mod costs;
 mod fault;
 mod file;
+mod intake;
 mod meta;
 mod outbox;
 mod readers;
@@ -36,7 +38,7 @@ pub use change::{Change, Facts};
 pub use costs::{CostBy, CostFilter, CostSum};
 pub use fault::StoreFault;
 pub use outbox::{Effect, EffectState, NOTIFY};
-pub use store::{OpenOptions, Store};
+pub use store::{OpenOptions, Recording, Store};
 pub use upstream_keys::{UpstreamKey, UpstreamKeyState};
 pub use write_off::WrittenOff;
 pub use writer::queue::{Failure, Health};

@@ -3,6 +3,8 @@
 //! A crash never refunds. A call without an end stays charged at its reservation. After a power
 //! loss, when the newest commits may be gone, what was leased and not seen spent counts as spent.
 
+use std::path::Path;
+
 use chamberlain_core::ledger::account::Balance;
 use chamberlain_core::record::{Notice, Severity};
 use chamberlain_core::time::Timestamp;
@@ -11,12 +13,14 @@ use serde_json::json;
 
 use crate::balances::{self, Held};
 use crate::fault::StoreFault;
+use crate::intake::{self, Found};
 use crate::meta;
 use crate::writer::calls::{Trouble, facts};
 use crate::writer::state::{State, open_calls};
 
 const BOOT_ID: &str = "store.boot_id";
 const CLEAN: &str = "store.clean";
+const MOVED: &str = "store.intake";
 
 /// Leases of windows that ended at most this long ago are tidied up, milliseconds.
 const TIDIED_MS: i64 = 40 * 86_400_000;
@@ -55,6 +59,50 @@ impl LastRun {
             LastRun::PowerLost => "power_lost",
         }
     }
+}
+
+/// Moves what the last run handed over and did not move itself into the tables, in the open
+/// transaction. Gives the number of the next entry of the intake.
+pub(crate) fn take_in(
+    connection: &Connection,
+    state: &mut State,
+    path: &Path,
+    last: LastRun,
+) -> Result<u64, StoreFault> {
+    // Without a last run what lies there belongs to a store that is gone.
+    let next = moved(connection)?;
+    let left = if last == LastRun::None { Vec::new() } else { intake::left_over(path, next)? };
+    let count = left.len() as u64;
+    for found in &left {
+        let moved = match found {
+            Found::Intent(intent) => state.intend(connection, intent),
+            Found::Settlement(settlement) => state.settle(connection, settlement),
+            Found::Notice(notice) => state.note(connection, notice),
+        };
+        match moved {
+            Ok(()) => {}
+            Err(Trouble::Refused(fault)) => tracing::error!(%fault, "an entry of the intake"),
+            Err(Trouble::Broken(fault)) => return Err(fault),
+        }
+    }
+    if count > 0 {
+        tracing::info!(count, "entries of the intake were moved into the tables");
+    }
+    state.flush(connection)?;
+    mark_moved(connection, next + count)?;
+    Ok(next + count)
+}
+
+/// The number of the first entry of the intake that is not in the tables.
+fn moved(connection: &Connection) -> Result<u64, StoreFault> {
+    let Some(bytes) = meta::get(connection, MOVED)? else { return Ok(0) };
+    let bytes = bytes.try_into().map_err(|_| StoreFault::Damaged(format!("the mark {MOVED}")))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Notes that every entry of the intake below `next` is in the tables.
+pub(crate) fn mark_moved(connection: &Connection, next: u64) -> Result<(), StoreFault> {
+    meta::put(connection, MOVED, &next.to_be_bytes())
 }
 
 /// Sets the books right after the last run, in the open transaction, and marks this run as begun.

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
 use chamberlain_core::audit::record::Principal;
@@ -13,10 +15,12 @@ use chamberlain_core::time::{Clock, Timestamp};
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 use crate::change::Change;
 use crate::fault::StoreFault;
 use crate::file::{self, Hold, Identity};
+use crate::intake::Intake;
 use crate::readers::Readers;
 use crate::recovery::{self, LastRun};
 use crate::writer::Writer;
@@ -72,8 +76,10 @@ impl Store {
             return Ok(Store { shared: Arc::new(Shared { readers, writing: None }) });
         }
         let hold = Hold::take(path)?;
-        let (mut connection, state) = prepare(path, &options)?;
-        let queue = Arc::new(Queue::default());
+        let (mut connection, state, next) = prepare(path, &options)?;
+        let (intake, last_at) = (Intake::open(path)?, state.log.last_at());
+        let queue = Queue::new(intake, next, last_at, Arc::clone(&options.clock));
+        let queue = Arc::new(queue);
         queue.set_bytes_max(options.bytes_max);
         let checkpoints = checkpointer::start(&mut connection, path)?;
         let file = Identity::of(path)?;
@@ -88,15 +94,21 @@ impl Store {
     }
 
     /// Records an intent. When the answer is `Ok`, it survives a process kill.
-    pub fn intend(&self, intent: Intent) -> oneshot::Receiver<Result<(), StoreFault>> {
+    pub fn intend(&self, intent: Intent) -> Recording {
         let (answer, answered) = oneshot::channel();
-        self.push(Item::Intend(Box::new(intent), answer));
-        answered
+        let queue = self.shared.writing.as_ref().map(|writing| Arc::clone(&writing.queue));
+        match &queue {
+            Some(queue) => queue.intend(Arc::new(intent), answer),
+            None => drop(answer.send(Err(StoreFault::ReadOnly("as asked".into())))),
+        }
+        Recording { queue, answered }
     }
 
     /// Records how a call ended. What cannot be written yet is kept and written before anything
     /// later.
     pub fn settle(&self, settlement: Settlement) {
+        // They are those of the intent.
+        let settlement = Settlement { accounts: Vec::new(), ..settlement };
         self.push(Item::Settle(Box::new(settlement)));
     }
 
@@ -196,6 +208,9 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreFault>,
     ) -> Result<T, StoreFault> {
+        if let Some(writing) = &self.shared.writing {
+            writing.queue.catch_up();
+        }
         self.shared.readers.read(work)
     }
 
@@ -204,6 +219,46 @@ impl Store {
             Some(writing) => writing.queue.push(item),
             None => item.refuse(StoreFault::ReadOnly("as asked".into())),
         }
+    }
+}
+
+/// The answer to an intent. Whoever waits for it appends it to the intake, together with whatever
+/// else waits there; that takes as long as a write to a file takes.
+pub struct Recording {
+    /// `None` once it was asked to write.
+    queue: Option<Arc<Queue>>,
+    answered: oneshot::Receiver<Result<(), StoreFault>>,
+}
+
+impl Recording {
+    /// Waits for the answer. Not to be called from an async task.
+    ///
+    /// # Errors
+    /// When the store is gone.
+    pub fn blocking_recv(mut self) -> Result<Result<(), StoreFault>, RecvError> {
+        self.write();
+        self.answered.blocking_recv()
+    }
+
+    fn write(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            queue.write_ahead();
+        }
+    }
+}
+
+impl Future for Recording {
+    type Output = Result<Result<(), StoreFault>, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.write();
+        Pin::new(&mut self.answered).poll(cx)
+    }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording").field("answered", &self.answered).finish_non_exhaustive()
     }
 }
 
@@ -253,7 +308,8 @@ impl Drop for Shared {
 }
 
 /// Opens the files, brings the schema up to date and sets the books right.
-fn prepare(path: &Path, options: &OpenOptions) -> Result<(Connection, State), StoreFault> {
+/// Gives the number of the next entry of the intake, too.
+fn prepare(path: &Path, options: &OpenOptions) -> Result<(Connection, State, u64), StoreFault> {
     let now = options.clock.now();
     let mut connection = file::open_for_writing(path)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -264,11 +320,12 @@ fn prepare(path: &Path, options: &OpenOptions) -> Result<(Connection, State), St
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut state = State::load(&transaction)?;
+    let next = recovery::take_in(&transaction, &mut state, path, last)?;
     recovery::recover(&transaction, &mut state, &options.boot_id, now)?;
     state.flush(&transaction)?;
     transaction.commit()?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // The balances in memory may be older than what recovery wrote.
     let state = State::load(&connection)?;
-    Ok((connection, state))
+    Ok((connection, state, next))
 }

@@ -82,12 +82,24 @@ pub struct Change<'a> {
 
 /// Writes `call.intent` to the end of `out`. The subject is the call.
 pub fn intent(out: &mut Vec<u8>, place: &Place, intent: &Intent) {
+    intent_with(out, place, intent, &accounts(&intent.accounts));
+}
+
+/// How a record names accounts. Most calls of a day have the same.
+pub fn accounts(accounts: &[AccountId]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_accounts(&mut out, accounts);
+    out
+}
+
+/// Writes `call.intent`, where `accounts` is what [`accounts`] gives for those of the intent.
+pub fn intent_with(out: &mut Vec<u8>, place: &Place, intent: &Intent, accounts: &[u8]) {
     let actor = |out: &mut Vec<u8>| {
         canonical::display(out, &format_args!("virtual_key:{}", intent.virtual_key));
     };
     head(out, place, intent.at, actor, "call.intent", |out| canonical::display(out, &intent.call));
     let mut facts = Object::open(out);
-    accounts(facts.member("accounts"), &intent.accounts);
+    facts.member("accounts").extend_from_slice(accounts);
     facts.text("environment", Some(intent.environment.as_str()));
     facts.count("max_tokens", intent.max_tokens);
     facts.text("model", Some(&intent.model));
@@ -192,7 +204,7 @@ fn flag(facts: &mut Object<'_>, name: &'static str, yes: bool) {
 
 /// Each account as `<scope>/<kind of window>/<its start in milliseconds>`, to be taken apart from
 /// the right: a name may hold a slash.
-fn accounts(out: &mut Vec<u8>, accounts: &[AccountId]) {
+fn write_accounts(out: &mut Vec<u8>, accounts: &[AccountId]) {
     out.push(b'[');
     for (place, account) in accounts.iter().enumerate() {
         if place > 0 {

@@ -1,10 +1,11 @@
 //! The balances that are being charged, kept in memory by the writer and written back once a
 //! transaction. After a rollback the writer forgets all of it and reads the store again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use chamberlain_core::audit::record;
 use chamberlain_core::ledger::account::{AccountId, Balance};
+use chamberlain_core::quick::QuickMap;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::balances;
@@ -21,6 +22,13 @@ pub(crate) struct AccountSet {
     rows: Vec<usize>,
 }
 
+/// The same by its names.
+pub(crate) struct NamedSet {
+    pub(crate) set: Arc<AccountSet>,
+    /// How the audit log names its accounts; see [`record::accounts`].
+    pub(crate) audited: Vec<u8>,
+}
+
 struct Held {
     id: i64,
     balance: Balance,
@@ -32,10 +40,10 @@ struct Held {
 pub(crate) struct Books {
     rows: Vec<Held>,
     dirty: Vec<usize>,
-    by_account: HashMap<AccountId, usize>,
-    by_id: HashMap<i64, usize>,
-    sets: HashMap<Vec<AccountId>, Arc<AccountSet>>,
-    sets_by_id: HashMap<i64, Arc<AccountSet>>,
+    by_account: QuickMap<AccountId, usize>,
+    by_id: QuickMap<i64, usize>,
+    sets: QuickMap<Vec<AccountId>, Arc<NamedSet>>,
+    sets_by_id: QuickMap<i64, Arc<AccountSet>>,
 }
 
 impl Books {
@@ -44,7 +52,7 @@ impl Books {
         &mut self,
         connection: &Connection,
         accounts: &[AccountId],
-    ) -> Result<Arc<AccountSet>, StoreFault> {
+    ) -> Result<Arc<NamedSet>, StoreFault> {
         if let Some(set) = self.sets.get(accounts) {
             return Ok(Arc::clone(set));
         }
@@ -58,9 +66,10 @@ impl Books {
         }
         let ids: Vec<i64> = rows.iter().map(|row| self.rows[*row].id).collect();
         let set = Arc::new(AccountSet { id: set_id(connection, &ids)?, rows });
-        self.sets.insert(accounts.to_vec(), Arc::clone(&set));
         self.sets_by_id.insert(set.id, Arc::clone(&set));
-        Ok(set)
+        let named = Arc::new(NamedSet { set, audited: record::accounts(accounts) });
+        self.sets.insert(accounts.to_vec(), Arc::clone(&named));
+        Ok(named)
     }
 
     /// The set with this number.

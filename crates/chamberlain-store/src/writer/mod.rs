@@ -1,9 +1,9 @@
 //! The one writer: a thread that takes everything queued, executes it in one transaction, commits,
 //! and then answers whoever waits.
 //!
-//! A transaction is a prefix of the queue. When it fails, what was asked (intents, leases,
-//! changes) is refused and forgotten; what has happened (settlements, notices) goes back to the
-//! head of the queue and is written before anything later.
+//! A transaction is a prefix of the queue. When it fails, what was asked (leases, changes) is
+//! refused and forgotten; what has happened (intents that are in the intake, settlements, notices)
+//! goes back to the head of the queue and is written before anything later.
 
 pub(crate) mod books;
 pub(crate) mod calls;
@@ -27,7 +27,6 @@ use serde_json::json;
 use self::calls::{Trouble, facts};
 use self::queue::{Batch, Failure, Item, Order, Queue, Suppressed};
 use self::state::State;
-use self::straggler::RecordEnd;
 use crate::change::Change;
 use crate::fault::StoreFault;
 use crate::file::Identity;
@@ -71,7 +70,6 @@ pub(crate) struct Writer {
     clock: Arc<dyn Clock>,
     /// True while commits are synced to the disk.
     synced: bool,
-    record_end: RecordEnd,
     /// The size in force, bytes; zero for no bound.
     bytes_max: u64,
     /// Set after a failed transaction.
@@ -91,7 +89,6 @@ impl Writer {
         file: Identity,
     ) -> Writer {
         let seen_at = clock.now();
-        let record_end = RecordEnd::new(state.log.last_at());
         Writer {
             connection,
             state,
@@ -99,7 +96,6 @@ impl Writer {
             queue,
             clock,
             synced: false,
-            record_end,
             bytes_max: 0,
             backoff: None,
             file,
@@ -112,11 +108,11 @@ impl Writer {
         let _end = End(Arc::clone(&self.queue));
         loop {
             let mut batch = self.queue.take(self.backoff);
-            let closing = batch.items.iter().any(|item| matches!(item, Item::Close(_)));
+            let closing = batch.items.iter().any(|(_, item)| matches!(item, Item::Close(_)));
             match self.write(&mut batch) {
                 Ok(answers) => {
                     self.backoff = None;
-                    self.queue.committed();
+                    self.queue.committed(batch.next, self.synced, self.state.log.last_at());
                     if closing {
                         self.finish();
                     }
@@ -124,7 +120,7 @@ impl Writer {
                         .items
                         .into_iter()
                         .zip(answers)
-                        .for_each(|(item, answer)| reply(item, answer));
+                        .for_each(|((_, item), answer)| reply(item, answer));
                     self.state.books.trim();
                 }
                 Err(fault) => self.fail(batch, fault, closing),
@@ -138,13 +134,15 @@ impl Writer {
     /// Executes a batch in one transaction.
     fn write(&mut self, batch: &mut Batch) -> Result<Vec<Answer>, StoreFault> {
         self.undo()?;
-        let must_wait = |item: &Item| item.is_durable() || self.record_end.is_past(item);
-        self.sync(batch.items.iter().any(must_wait))?;
+        self.sync(batch.items.iter().any(|(_, item)| item.is_durable()))?;
         self.bound()?;
         let now = self.clock.now();
         if now.ms().abs_diff(self.seen_at.ms()) >= LOOK_EVERY_MS {
             self.file.check()?;
             self.seen_at = now;
+        }
+        if batch.failure.is_some() {
+            self.queue.probe()?;
         }
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.stale = true;
@@ -152,7 +150,7 @@ impl Writer {
             self.state.note(&self.connection, &recovered(failure, now)).map_err(broken)?;
         }
         let mut answers = Vec::with_capacity(batch.items.len());
-        for item in &mut batch.items {
+        for (_, item) in &mut batch.items {
             answers.push(match self.execute(item, now) {
                 Ok(answer) => answer,
                 Err(Trouble::Refused(fault)) => Answer::Refused(fault),
@@ -164,10 +162,10 @@ impl Writer {
                 .note(&self.connection, &suppressed(batch.suppressed, now))
                 .map_err(broken)?;
         }
+        recovery::mark_moved(&self.connection, batch.next)?;
         self.state.flush(&self.connection)?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         self.stale = false;
-        self.record_end.committed(self.synced, self.state.log.last_at());
         Ok(answers)
     }
 
@@ -230,11 +228,13 @@ impl Writer {
             // The next try begins with it again.
             tracing::error!(%error, "a failed transaction could not be undone at once");
         }
-        let is_owed = |item: &Item| !closing && matches!(item, Item::Settle(_) | Item::Note(_));
+        let has_happened =
+            |item: &Item| matches!(item, Item::Intend(_, None) | Item::Settle(_) | Item::Note(_));
+        let is_owed = |(_, item): &(u64, Item)| !closing && has_happened(item);
         let (owed, asked): (Vec<_>, Vec<_>) = batch.items.into_iter().partition(is_owed);
         // The failure is made known before its first victim can ask again.
-        self.queue.give_back(owed, batch.suppressed, fault.clone(), self.clock.now());
-        asked.into_iter().for_each(|item| item.refuse(fault.clone()));
+        self.queue.give_back(owed, &asked, batch.suppressed, fault.clone(), self.clock.now());
+        asked.into_iter().for_each(|(_, item)| item.refuse(fault.clone()));
         let next = self.backoff.map_or(BACKOFF_MIN, |last| (last * 2).min(BACKOFF_MAX));
         self.backoff = Some(next);
     }
@@ -297,7 +297,7 @@ fn reply(item: Item, answer: Answer) {
     // A waiter that has gone is no fault: what it asked for is on record all the same.
     match (item, answer) {
         (item, Answer::Refused(fault)) => item.refuse(fault),
-        (Item::Intend(_, waiter), _) => drop(waiter.send(Ok(()))),
+        (Item::Intend(_, Some(waiter)), _) => drop(waiter.send(Ok(()))),
         (Item::Lease(_, waiter), Answer::Granted(grants)) => drop(waiter.send(Ok(grants))),
         (Item::Bind(_, waiter), Answer::Bound(binding)) => drop(waiter.send(Ok(binding))),
         (Item::TrueUp(_, waiter), Answer::TruedUp(told)) => drop(waiter.send(Ok(told))),

@@ -2,8 +2,11 @@
 //! log. After a rollback all of it is read anew, so that memory never knows more than the store.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chamberlain_core::id::{CallId, UpstreamKeyId};
+use chamberlain_core::quick::QuickMap;
+use chamberlain_core::record::Intent;
 use chamberlain_core::time::Timestamp;
 use rusqlite::Connection;
 
@@ -25,11 +28,23 @@ pub(crate) struct OpenCall {
     pub(crate) set: i64,
 }
 
+/// An open call whose row is not written yet.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) intent: Arc<Intent>,
+    /// Its `call.intent` in the audit log.
+    pub(crate) intent_seq: u64,
+}
+
 /// Everything the writer remembers.
 pub(crate) struct State {
     pub(crate) books: Books,
     pub(crate) log: AuditLog,
-    pub(crate) open: HashMap<CallId, OpenCall>,
+    pub(crate) open: QuickMap<CallId, OpenCall>,
+    /// Those of them without a row; none between two transactions.
+    pub(crate) fresh: QuickMap<CallId, Fresh>,
+    /// The last number given to a row.
+    last_call: i64,
     used: HashMap<UpstreamKeyId, Timestamp>,
 }
 
@@ -38,11 +53,28 @@ impl State {
     pub(crate) fn load(connection: &Connection) -> Result<State, StoreFault> {
         let log = AuditLog::load(connection)?;
         let open = open_calls(connection)?.into_iter().collect();
-        Ok(State { books: Books::default(), log, open, used: HashMap::new() })
+        let last_call = connection
+            .prepare_cached("SELECT ifnull(max(seq), 0) FROM calls")?
+            .query_row([], |row| row.get(0))?;
+        Ok(State {
+            books: Books::default(),
+            log,
+            open,
+            fresh: QuickMap::default(),
+            last_call,
+            used: HashMap::new(),
+        })
+    }
+
+    /// The number of a new call's row.
+    pub(crate) fn next_call(&mut self) -> i64 {
+        self.last_call += 1;
+        self.last_call
     }
 
     /// Writes what is pending into the open transaction.
     pub(crate) fn flush(&mut self, connection: &Connection) -> Result<(), StoreFault> {
+        self.write_fresh(connection)?;
         self.books.flush(connection)
     }
 

@@ -3,11 +3,11 @@
 //!
 //! A power loss charges the leases of windows that had not ended when the record ends. A call that
 //! was admitted just before midnight and is written after it would be lost with its charge: nothing
-//! else says that its window was still being spent. So its commit waits for the disk.
+//! else says that its window was still being spent. So it is not enough that it is in the intake:
+//! its call waits for a commit, and that waits for the disk.
 
+use chamberlain_core::record::Intent;
 use chamberlain_core::time::Timestamp;
-
-use super::queue::Item;
 
 /// The latest moment at which the record may end if power is lost now.
 #[derive(Clone, Copy, Default, Debug)]
@@ -20,13 +20,13 @@ impl RecordEnd {
     }
 
     /// True for an intent in a window that may have ended when the record before it ends.
-    pub(crate) fn is_past(self, item: &Item) -> bool {
-        match item {
-            Item::Intend(intent, _) => {
-                intent.accounts.iter().any(|account| account.window.end <= self.0)
-            }
-            _ => false,
-        }
+    pub(crate) fn is_past(self, intent: &Intent) -> bool {
+        intent.accounts.iter().any(|account| account.window.end <= self.0)
+    }
+
+    /// The record goes on to `at`, in the intake or in the tables.
+    pub(crate) fn reaches(&mut self, at: Option<Timestamp>) {
+        self.0 = self.0.max(at.unwrap_or_default());
     }
 
     /// A transaction was committed that ends with a record of `last_at`. A power loss keeps it and

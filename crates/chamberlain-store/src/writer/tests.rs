@@ -35,13 +35,37 @@ fn writer(folder: &tempfile::TempDir) -> Writer {
     let state = State::load(&connection).unwrap();
     let clock = Arc::new(TestClock(AtomicI64::new(MIDNIGHT)));
     let identity = Identity::of(&path).unwrap();
-    Writer::new(connection, state, Arc::new(Queue::default()), clock, identity)
+    let intake = crate::intake::Intake::open(&path).unwrap();
+    let queue = Queue::new(intake, 0, state.log.last_at(), clock.clone());
+    Writer::new(connection, state, Arc::new(queue), clock, identity)
 }
 
-/// Commits one item; true when the commit waited for the disk.
+/// Hands over one item and has it committed; true when it waited for the disk.
 fn waits(writer: &mut Writer, item: Item) -> bool {
-    let batch = &mut Batch { items: vec![item], suppressed: Suppressed::default(), failure: None };
-    assert!(writer.write(batch).is_ok());
+    match item {
+        Item::Intend(intent, _) => {
+            let (answer, mut answered) = oneshot::channel();
+            writer.queue.intend(intent, answer);
+            writer.queue.write_ahead();
+            let is_recorded = answered.try_recv().is_ok();
+            let synced = commit(writer);
+            assert_eq!(is_recorded, !synced, "nobody is told before it is on the disk");
+            assert!(is_recorded || answered.try_recv() == Ok(Ok(())));
+            synced
+        }
+        item => {
+            writer.queue.push(item);
+            commit(writer)
+        }
+    }
+}
+
+/// Commits what is queued; true when the commit waited for the disk.
+fn commit(writer: &mut Writer) -> bool {
+    let mut batch = writer.queue.take(None);
+    let Ok(answers) = writer.write(&mut batch) else { panic!("it could not be written") };
+    writer.queue.committed(batch.next, writer.synced, writer.state.log.last_at());
+    batch.items.into_iter().zip(answers).for_each(|((_, item), answer)| reply(item, answer));
     let level: i64 =
         writer.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
     assert_eq!(writer.synced, level == 2, "2 is FULL");
@@ -65,7 +89,7 @@ fn intent(ms: i64, entropy: u8) -> Item {
         reserved: Money::from_usd(1),
         accounts: vec![AccountId { scope: Scope::Organization, window }],
     };
-    Item::Intend(Box::new(intent), oneshot::channel().0)
+    Item::Intend(Arc::new(intent), None)
 }
 
 fn note(ms: i64) -> Item {

@@ -5,29 +5,31 @@ use std::sync::Arc;
 
 use chamberlain_core::ledger::account::Balance;
 use chamberlain_core::money::Money;
-use chamberlain_core::record::{Certainty, Severity};
+use chamberlain_core::record::{Certainty, Intent, Severity};
 use chamberlain_core::time::Clock;
-use chamberlain_store::{Facts, OpenOptions, Store, StoreFault};
+use chamberlain_store::{CallFilter, Facts, OpenOptions, Store, StoreFault};
 
 use crate::support::*;
 
-/// Records calls until the disk is full for anything; gives the last one that got through.
-fn fill_up(store: &Store) -> chamberlain_core::record::Intent {
+/// Records calls until the disk is full for anything; gives those that got through. The tables do
+/// not have the last of them: the intake does.
+fn fill_up(store: &Store) -> Vec<Intent> {
     store.set_bytes_max(Some(1));
-    let mut last = None;
+    let mut recorded = Vec::new();
     loop {
         let next = intent("alpha", usd(1));
         match store.intend(next.clone()).blocking_recv().unwrap() {
-            Ok(()) => last = Some(next),
+            Ok(()) => recorded.push(next),
             Err(fault) => {
-                assert_eq!(fault, StoreFault::DiskFull);
+                assert_eq!(fault, StoreFault::Failing(Box::new(StoreFault::DiskFull)));
                 break;
             }
         }
     }
     // Smaller records may still fit: notices are written until one does not.
     while !is_stuck(store) {}
-    last.expect("one got through before the disk was full")
+    assert!(!recorded.is_empty(), "one got through before the disk was full");
+    recorded
 }
 
 /// Queues a notice; true when it was tried in vain, and will be as long as the disk is full.
@@ -49,16 +51,17 @@ fn is_stuck(store: &Store) -> bool {
 fn on_a_full_disk_calls_are_refused_and_what_is_owed_is_written_later() {
     let house = House::new();
     let store = house.open();
-    let last = fill_up(&store);
+    let recorded = fill_up(&store);
+    let last = recorded.last().unwrap();
     let account = &last.accounts[0];
-    let before = balance(&store, account);
+    let (before, refused) = (balance(&store, account), refused(&store));
     let answer = store.intend(intent("alpha", usd(1))).blocking_recv().unwrap();
     assert_eq!(answer, Err(StoreFault::Failing(Box::new(StoreFault::DiskFull))));
     let lease = store.lease(vec![lease(account, usd(1), usd(9))]).blocking_recv().unwrap();
     assert_eq!(lease, Err(StoreFault::Failing(Box::new(StoreFault::DiskFull))));
-    store.settle(settlement(&last, Money::ZERO, Certainty::Settled));
+    store.settle(settlement(last, Money::ZERO, Certainty::Settled));
     let failure = store.health().failure.unwrap();
-    assert_eq!((failure.fault, failure.refused), (StoreFault::DiskFull, 2));
+    assert_eq!((failure.fault, failure.refused), (StoreFault::DiskFull, refused + 2));
     assert_eq!(balance(&store, account), before, "nothing of it is visible");
 
     store.set_bytes_max(None);
@@ -66,19 +69,26 @@ fn on_a_full_disk_calls_are_refused_and_what_is_owed_is_written_later() {
         std::thread::yield_now();
     }
     settle_down(&store);
-    let after = balance(&store, account);
-    assert_eq!(after, Balance { reserved: before.reserved.checked_sub(usd(1)).unwrap(), ..before });
+    let reserved = usd(i64::try_from(recorded.len()).unwrap() - 1);
+    assert_eq!(balance(&store, account), Balance { reserved, ..before }, "nothing is lost");
     let kinds = kinds(&store);
-    let tail = ["store.recovered", "security.real_key_offered", "call.settled"];
-    assert_eq!(kinds[kinds.len() - 3..], tail);
+    let recovered = kinds.iter().position(|kind| kind == "store.recovered").unwrap();
+    let later: Vec<_> = kinds[recovered + 1..].iter().map(String::as_str).collect();
+    assert!(later.contains(&"call.intent"), "the intake had more than the tables");
+    assert_eq!(later[later.len() - 2..], ["security.real_key_offered", "call.settled"]);
+}
+
+fn refused(store: &Store) -> u64 {
+    store.health().failure.map_or(0, |failure| failure.refused)
 }
 
 #[test]
 fn a_store_that_is_closed_on_a_full_disk_says_so() {
     let house = House::new();
     let store = house.open();
-    let last = fill_up(&store);
-    store.settle(settlement(&last, Money::ZERO, Certainty::Settled));
+    let recorded = fill_up(&store);
+    let last = recorded.last().unwrap();
+    store.settle(settlement(last, Money::ZERO, Certainty::Settled));
     // Pages set free by rolled back calls may be enough for the end; what matters is that the
     // answer is true.
     let closed = store.close();
@@ -86,6 +96,46 @@ fn a_store_that_is_closed_on_a_full_disk_says_so() {
     let store = house.open();
     let reserved = balance(&store, &last.accounts[0]).reserved;
     assert_eq!(reserved, Money::ZERO, "nothing stays reserved, however it was closed: {closed:?}");
+    assert_eq!(
+        store.calls(&CallFilter::default()).unwrap().len(),
+        recorded.len(),
+        "nothing is lost"
+    );
+}
+
+#[test]
+fn what_only_the_intake_has_is_there_after_a_kill() {
+    let house = House::new();
+    let store = house.open();
+    let recorded = fill_up(&store);
+    let house = house.copied();
+    let copy = house.open();
+    let filter = CallFilter::default();
+    let rows = copy.calls(&filter).unwrap();
+    assert_eq!(rows.len(), recorded.len());
+    let charged = usd(i64::try_from(recorded.len()).unwrap());
+    let found = balance(&copy, &recorded[0].accounts[0]);
+    assert_eq!((found.unsettled, found.reserved), (charged, Money::ZERO));
+    assert!(verified(&copy, &[], &[]).is_sound());
+    // What was taken in once is not taken in again.
+    let house = house.killed(copy);
+    let again = house.open();
+    assert_eq!(again.calls(&filter).unwrap().len(), recorded.len());
+    assert_eq!(balance(&again, &recorded[0].accounts[0]).unsettled, charged);
+    drop(store);
+}
+
+#[test]
+fn an_intake_without_its_store_is_nobodys() {
+    let house = House::new();
+    let store = house.open();
+    fill_up(&store);
+    let house = house.copied();
+    for name in ["chamberlain.db", "chamberlain.db-wal"] {
+        std::fs::remove_file(house.folder.path().join(name)).unwrap();
+    }
+    let store = house.open();
+    assert_eq!(kinds(&store), [""; 0]);
 }
 
 #[test]
@@ -139,7 +189,12 @@ fn a_file_that_is_taken_away_is_noticed_and_may_come_back() {
     let away = house.folder.path().join("away.db");
     std::fs::rename(house.path(), &away).unwrap();
     house.set_clock(NOW + 1_000);
-    let fault = store.intend(intent("alpha", usd(1))).blocking_recv().unwrap().unwrap_err();
+    let fault = loop {
+        // Until the writer has looked, the intake still takes them.
+        if let Err(fault) = store.intend(intent("alpha", usd(1))).blocking_recv().unwrap() {
+            break fault;
+        }
+    };
     assert!(fault.to_string().contains("moved, replaced or deleted"), "{fault}");
     store.settle(settlement(&first, usd(1), Certainty::Settled));
     std::fs::rename(&away, house.path()).unwrap();
@@ -169,16 +224,23 @@ fn nobody_waits_for_a_writer_that_is_gone() {
         OpenOptions { clock: shared, boot_id: BOOT.into(), read_only: false, bytes_max: None };
     let store = Store::open(&house.path(), options).unwrap();
     clock.0.store(true, std::sync::atomic::Ordering::SeqCst);
-    let waiting = store.intend(intent("alpha", usd(1))).blocking_recv();
-    assert!(!matches!(waiting, Ok(Ok(()))), "{waiting:?}");
+    let waiting = store.lease(Vec::new()).blocking_recv();
+    assert!(!matches!(waiting, Ok(Ok(_))), "{waiting:?}");
+    let mut recorded = 0;
     let refused = loop {
         // Until the writer has fallen all the way, an intent may still reach its queue.
-        if let Ok(answer) = store.intend(intent("alpha", usd(1))).blocking_recv() {
-            break answer;
+        match store.intend(intent("alpha", usd(1))).blocking_recv() {
+            Ok(Ok(())) => recorded += 1,
+            Ok(Err(fault)) => break fault,
+            Err(_) => {}
         }
     };
-    assert_eq!(refused, Err(StoreFault::Closed));
+    assert_eq!(refused, StoreFault::Closed);
     assert_eq!(store.close(), Err(StoreFault::Closed));
+    drop(store);
+    let store = house.open();
+    let rows = store.calls(&CallFilter::default()).unwrap();
+    assert_eq!(rows.len(), recorded, "what was said to be on record is");
 }
 
 #[test]
@@ -216,9 +278,9 @@ fn the_files_are_for_their_owner_alone() {
     let store = house.open();
     intend(&store, &intent("alpha", usd(1)));
     let modes = modes(house.folder.path());
-    let expected =
-        ["chamberlain.db", "chamberlain.db-shm", "chamberlain.db-wal", "chamberlain.db.lock"];
-    let expected: Vec<_> = expected.iter().map(|name| (name.to_string(), 0o600)).collect();
+    let expected = ["", "-shm", "-wal", ".intake-0", ".intake-1", ".lock"];
+    let expected: Vec<_> =
+        expected.iter().map(|suffix| (format!("chamberlain.db{suffix}"), 0o600)).collect();
     assert_eq!(modes, expected);
 }
 
@@ -247,6 +309,7 @@ fn a_reader_beside_the_writer_sees_what_is_committed_and_cannot_write() {
     let store = house.open();
     let first = intent("alpha", usd(7));
     intend(&store, &first);
+    settle_down(&store);
     let clock = Arc::clone(&house.clock) as Arc<dyn Clock>;
     let options = OpenOptions { clock, boot_id: BOOT.into(), read_only: true, bytes_max: None };
     let reader = Store::open(&house.path(), options).unwrap();

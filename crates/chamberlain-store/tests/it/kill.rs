@@ -35,10 +35,10 @@ fn victim() {
     }
 }
 
-type Answer = tokio::sync::oneshot::Receiver<Result<(), chamberlain_store::StoreFault>>;
-
 /// An intent whose id no other process of this test mints.
-fn intent_of_process(store: &Store) -> (chamberlain_core::record::Intent, Answer) {
+fn intent_of_process(
+    store: &Store,
+) -> (chamberlain_core::record::Intent, chamberlain_store::Recording) {
     let mut call = intent("alpha", usd(2));
     let mut bytes = call.call.to_bytes();
     bytes[6..10].copy_from_slice(&std::process::id().to_be_bytes());

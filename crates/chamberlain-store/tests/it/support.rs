@@ -64,13 +64,19 @@ impl House {
     /// What a kill would leave behind: a copy of the files, taken while the store is open.
     pub(crate) fn killed(&self, store: Store) -> House {
         settle_down(&store);
+        let copy = self.copied();
+        drop(store);
+        copy
+    }
+
+    /// A copy of the files as they are, while nothing is written to them.
+    pub(crate) fn copied(&self) -> House {
         let copy = House::new();
         copy.set_clock(self.clock.now().ms());
-        for suffix in ["", "-wal"] {
+        for suffix in ["", "-wal", ".intake-0", ".intake-1"] {
             let name = format!("chamberlain.db{suffix}");
             std::fs::copy(self.folder.path().join(&name), copy.folder.path().join(&name)).unwrap();
         }
-        drop(store);
         copy
     }
 

@@ -11,7 +11,7 @@ use chamberlain_core::time::Timestamp;
 use chamberlain_gateway::journal::{Answer, Journal, JournalFault};
 use chamberlain_store::{Store, StoreFault};
 use serde_json::{Map, Value};
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 use crate::out::Out;
 
@@ -119,7 +119,9 @@ fn look<T: Send + 'static>(
 }
 
 /// The store was asked already; this only waits for what it says.
-fn answer<T: Send + 'static>(asked: oneshot::Receiver<Result<T, StoreFault>>) -> Answer<T> {
+fn answer<T>(
+    asked: impl Future<Output = Result<Result<T, StoreFault>, RecvError>> + Send + 'static,
+) -> Answer<T> {
     Box::pin(async move {
         match asked.await {
             Ok(Ok(done)) => Ok(done),
