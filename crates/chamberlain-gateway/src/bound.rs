@@ -93,7 +93,7 @@ pub(crate) fn tighten(bounded: &mut Bounded, counted_prompt: u64) {
     }
 }
 
-fn context(call: &Call, counted_prompt: Option<u64>) -> BoundContext<'_> {
+pub(crate) fn context(call: &Call, counted_prompt: Option<u64>) -> BoundContext<'_> {
     let settings = &call.snapshot.settings;
     BoundContext {
         at: call.at,

@@ -4,7 +4,6 @@ use crate::anthropic::request::RequestFacts;
 use crate::ledger::bound::{Bound, BoundContext, NoBound, bound};
 use crate::ledger::price::{PriceBook, Unpriced};
 use crate::money::Money;
-use crate::time::Timestamp;
 
 /// The bounds of the items so far, added up.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -15,7 +14,7 @@ pub struct BatchBound {
 }
 
 impl BatchBound {
-    /// Adds an item, bounded at the prices of a batch that is submitted at `at`.
+    /// Adds an item, bounded at the prices of a batch.
     ///
     /// # Errors
     /// [`NoBound`], when the item has no bound or the books cannot hold the sum.
@@ -23,17 +22,9 @@ impl BatchBound {
         &mut self,
         facts: &RequestFacts,
         prices: &PriceBook,
-        at: Timestamp,
-        assume_us_geo: bool,
+        context: BoundContext<'_>,
     ) -> Result<(), NoBound> {
-        let context = BoundContext {
-            at,
-            assume_us_geo,
-            counted_prompt: None,
-            batch: true,
-            fields_allowed: &[],
-        };
-        let item = bound(facts, prices, context)?;
+        let item = bound(facts, prices, BoundContext { batch: true, ..context })?;
         self.cost = self
             .cost
             .checked_add(item.cost)

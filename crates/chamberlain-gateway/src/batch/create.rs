@@ -11,7 +11,7 @@ use chamberlain_core::batch::{BadBatch, BatchBound, inspect};
 use http::HeaderValue;
 
 use super::own::Named;
-use crate::bound::{Bounded, Pass, terms};
+use crate::bound::{Bounded, Pass, context, terms};
 use crate::decide::{Decided, policies, warning_text};
 use crate::gateway::Inner;
 use crate::identify::Call;
@@ -80,7 +80,7 @@ fn look(
                 warnings.push(warning);
             }
         }
-        bound.add(item.facts, &call.snapshot.prices, call.at, settings.assume_us_geo)?;
+        bound.add(item.facts, &call.snapshot.prices, context(call, None))?;
         named.note(item)?;
         match &model {
             None => model = Some(item.facts.model.clone()),

@@ -52,6 +52,15 @@ fn answered(metered: Metered, whole: bool) -> Seen {
 const EXACT: Money = Money::from_pico(1_100_000_000);
 
 #[test]
+fn a_batch_that_was_taken_stays_charged_until_its_results_tell() {
+    let taken = (Outcome::Completed, Certainty::Unsettled, reserved());
+    assert_eq!(row(Seen::Accepted, None), taken);
+    assert_eq!(judged(Seen::Accepted, None, false).concern, None);
+    let left = (Outcome::ClientLeft, Certainty::Unsettled, reserved());
+    assert_eq!(row(Seen::Accepted, Some(Gone::Left)), left);
+}
+
+#[test]
 fn final_usage_is_charged_exactly() {
     let verdict = judged(answered(metered(true), true), None, false);
     assert_eq!((verdict.outcome, verdict.cost), (Outcome::Completed, EXACT));

@@ -6,7 +6,7 @@ use super::*;
 use crate::anthropic::meter::Metered;
 use crate::anthropic::request::{CacheWrites, RequestFacts};
 use crate::batch::BatchBound;
-use crate::ledger::bound::NoBound;
+use crate::ledger::bound::{BoundContext, NoBound};
 use crate::ledger::price::{Lifecycle, Model, PriceQuery};
 use crate::usage::{Speed, Usage};
 
@@ -14,6 +14,16 @@ static PRICES: LazyLock<PriceBook> = LazyLock::new(PriceBook::builtin);
 
 fn now() -> Timestamp {
     Timestamp::from_rfc3339("2026-11-23T09:00:00Z").unwrap()
+}
+
+fn context() -> BoundContext<'static> {
+    BoundContext {
+        at: now(),
+        assume_us_geo: false,
+        counted_prompt: None,
+        batch: false,
+        fields_allowed: &[],
+    }
 }
 
 fn terms() -> Terms<'static> {
@@ -111,7 +121,7 @@ fn server_tools_have_no_bound_in_a_batch() {
         mcp: true,
         ..RequestFacts::default()
     };
-    let answer = BatchBound::default().add(&facts, &PRICES, now(), false);
+    let answer = BatchBound::default().add(&facts, &PRICES, context());
     assert!(matches!(answer, Err(NoBound::Unbounded { field, .. }) if field == "mcp_servers"));
 }
 
@@ -212,7 +222,7 @@ proptest! {
         let mut bound = BatchBound::default();
         let mut bill = Bill::default();
         for item in &items {
-            bound.add(&item.facts(), &PRICES, now(), false).unwrap();
+            bound.add(&item.facts(), &PRICES, context()).unwrap();
             bill.add(item.result(), terms()).unwrap();
         }
         let bound = bound.whole();
