@@ -257,8 +257,8 @@ impl Execute for Commander {
         let (name, changes) = (command.name(), command.changes());
         let reply = self.dispatch(actor, command);
         match &reply {
-            Ok(_) if changes => tracing::info!(command = name, %actor, "done"),
-            Err(error) => tracing::debug!(command = name, %actor, %error, "not done"),
+            Ok(_) if changes => tracing::info!(command = name, %actor, "a command was carried out"),
+            Err(error) => tracing::debug!(command = name, %actor, %error, "a command was refused"),
             Ok(_) => {}
         }
         reply

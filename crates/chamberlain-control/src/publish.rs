@@ -99,7 +99,7 @@ impl Publisher {
         let mut snapshot = make(generation)?;
         snapshot.generation = generation;
         self.published.store(Arc::new(snapshot));
-        tracing::debug!(generation, "published");
+        tracing::debug!(generation, "a new snapshot was published");
         Ok(generation)
     }
 }

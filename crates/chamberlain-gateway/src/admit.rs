@@ -308,8 +308,8 @@ impl Inner {
             drop(hall);
             match answer {
                 Ok(_) if enough => {}
-                Ok(_) => tracing::error!("less was leased than was asked for"),
-                Err(fault) => tracing::error!("nothing was leased: {fault}"),
+                Ok(_) => tracing::error!("less money was leased than was asked for"),
+                Err(fault) => tracing::error!(error = %fault, "no money could be leased; calls that need it are refused"),
             }
             told.send_replace(Some(enough));
             gateway.changed.notify_waiters();

@@ -187,7 +187,10 @@ fn roots() -> rustls::RootCertStore {
     let native = rustls_native_certs::load_native_certs();
     let (taken, unreadable) = roots.add_parsable_certificates(native.certs);
     if taken == 0 {
-        tracing::info!(unreadable, "no system certificates found, using the built-in ones");
+        tracing::info!(
+            certificates_unreadable = unreadable,
+            "no system certificates found, using the built-in ones"
+        );
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     roots

@@ -157,7 +157,8 @@ fn stays_at_home(
     destination: &Destination,
 ) -> Result<(), Refusal> {
     let Some(home) = home.filter(|home| home.as_ref() != destination.key()) else { return Ok(()) };
-    tracing::debug!(?home, "a thread lives with another upstream key");
+    let upstream_key = home.as_ref().map(tracing::field::display);
+    tracing::debug!(upstream_key, "a thread lives with another upstream key");
     match request.and_then(|request| request.previous_message.clone()) {
         Some(id) => Err(Refusal::UnknownThread { id, moved: true }),
         None => Ok(()),

@@ -244,7 +244,7 @@ impl Binder {
                         bound = false;
                     }
                     Err(fault) => {
-                        tracing::error!(%call, "what an answer handed out is not on record: {fault}");
+                        tracing::error!(%call, error = %fault, "what an answer handed out could not be bound");
                         bound = false;
                     }
                 }

@@ -292,11 +292,13 @@ impl Dispatch {
             answer = timeout(first_byte, sending) => match answer {
                 Ok(Ok(response)) => Attempt::Answer(response, place),
                 Ok(Err(SendFault::NotConnected(reason))) => {
-                    tracing::warn!(upstream = self.uri.host(), "upstream cannot be reached: {reason}");
+                    let (call, upstream) = (self.permit.tale().call.id, self.uri.host());
+                    tracing::warn!(%call, upstream, error = reason, "upstream cannot be reached");
                     Attempt::NotConnected
                 }
                 Ok(Err(SendFault::Lost(reason))) => {
-                    tracing::warn!(upstream = self.uri.host(), "upstream was lost: {reason}");
+                    let (call, upstream) = (self.permit.tale().call.id, self.uri.host());
+                    tracing::warn!(%call, upstream, error = reason, "upstream was lost before it answered");
                     Attempt::Lost
                 }
                 Err(_) => Attempt::TimedOut,

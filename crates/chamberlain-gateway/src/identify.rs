@@ -22,6 +22,7 @@ use crate::headers::{API_KEY, FORWARDED_FOR};
 use crate::notice::Witness;
 use crate::refuse::{Fault, Stop};
 use crate::stopwatch::Stopwatch;
+use crate::trace::TraceParent;
 
 /// What every Anthropic credential begins with.
 const REAL_PREFIX: &str = "sk-ant-";
@@ -45,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) environment: Arc<Environment>,
     pub(crate) source: Source,
     pub(crate) watch: Stopwatch,
+    /// The trace that its client says it belongs to.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// A call of a known caller, and the head of its request.
@@ -75,7 +78,8 @@ pub(crate) fn identify(arrival: Arrival, witness: &mut Witness) -> Result<Identi
         .get(&key.environment)
         .cloned()
         .ok_or_else(|| Fault::NoEnvironment(key.environment.clone()))?;
-    Ok(Identified { call: Call { id, at, snapshot, key, environment, source, watch }, head })
+    let trace = TraceParent::of(&head.headers);
+    Ok(Identified { call: Call { id, at, snapshot, key, environment, source, watch, trace }, head })
 }
 
 /// The key that was presented, if its secret is right. A key that does not exist takes as long

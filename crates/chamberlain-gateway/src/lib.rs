@@ -28,6 +28,7 @@ pub mod journal;
 pub mod keys;
 mod listening;
 mod live;
+mod log;
 mod metrics;
 mod notice;
 mod own;
@@ -46,6 +47,7 @@ mod stopwatch;
 mod strangers;
 mod stream;
 mod tls;
+mod trace;
 mod upstream;
 
 pub use gateway::{Gateway, GatewayParts, StartFault, Upstream};

@@ -370,7 +370,7 @@ fn retry_reason(end: AttemptEnd) -> &'static str {
     }
 }
 
-fn route_name(route: Route) -> &'static str {
+pub(crate) fn route_name(route: Route) -> &'static str {
     match route {
         Route::Messages => "messages",
         Route::CountTokens => "count_tokens",
@@ -410,7 +410,7 @@ fn route_place(route: Route) -> usize {
     }
 }
 
-fn outcome_name(outcome: Outcome) -> &'static str {
+pub(crate) fn outcome_name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Completed => "completed",
         Outcome::UpstreamRefused => "upstream_refused",

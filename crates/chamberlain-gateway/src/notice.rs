@@ -11,6 +11,7 @@ use chamberlain_core::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::gateway::Inner;
+use crate::log;
 use crate::refuse::Stop;
 use crate::stopwatch::Stopwatch;
 
@@ -109,13 +110,7 @@ impl Inner {
     pub(crate) fn note_stop(&self, witness: &Witness, stop: &Stop, answer: &Answer) {
         let (kind, severity) = class(stop);
         self.metrics.count_stop(witness, answer.code);
-        tracing::info!(
-            call = %witness.call,
-            source = %witness.source,
-            status = answer.status,
-            code = answer.code,
-            "refused"
-        );
+        log::stopped(witness, answer);
         if witness.key.is_none() {
             let Some(untold) = self.strangers.tell(severity >= Severity::High, witness.at) else {
                 return;
@@ -145,7 +140,8 @@ impl Inner {
     /// Puts a notice on record, and in the log when it is urgent.
     pub(crate) fn note(&self, notice: Notice) {
         if notice.severity >= Severity::High {
-            tracing::warn!(kind = notice.kind, subject = notice.subject, "{}", notice.message);
+            let Notice { kind, subject, message, .. } = &notice;
+            tracing::warn!(kind, subject, notice = message, "an urgent notice was put on record");
         }
         self.journal.note(notice);
     }

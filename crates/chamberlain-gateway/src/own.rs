@@ -42,7 +42,7 @@ impl Inner {
             return Ok(None);
         }
         let found = self.journal.resources(wanted.clone()).await.map_err(|fault| {
-            tracing::error!("a call was refused: {fault}");
+            tracing::error!(call = %call.id, error = %fault, "whose a resource is could not be read");
             Refusal::NotOnRecord
         })?;
         let mut home = None;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::ending::{Bill, Concern, End, Seen, Verdict, judge};
 use crate::gateway::Inner;
 use crate::identify::Call;
+use crate::log;
 use crate::metrics::Ended;
 use crate::record::Subject;
 use crate::route::costs;
@@ -190,7 +191,7 @@ impl Held {
             input_tokens: verdict.counted.map(|tokens| tokens.limited_input()),
             output_tokens: verdict.counted.map(|tokens| tokens.output),
         };
-        log(&settlement, &call, &subject);
+        log::ended(&settlement, &call, &subject);
         let ended = Ended {
             route: subject.route,
             model: &subject.model,
@@ -264,25 +265,6 @@ impl Held {
             duration_ms: tale.elapsed_ms(),
         }
     }
-}
-
-/// One line for each call, for whoever reads the log.
-fn log(settlement: &Settlement, call: &Call, subject: &Subject) {
-    tracing::info!(
-        call = %settlement.call,
-        virtual_key = %call.key.id,
-        environment = %call.environment.name,
-        model = subject.model,
-        status = settlement.status,
-        outcome = ?settlement.outcome,
-        certainty = ?settlement.certainty,
-        cost_usd = %settlement.cost.to_decimal(),
-        attempts = settlement.attempts,
-        first_byte_ms = settlement.first_byte_ms,
-        duration_ms = settlement.duration_ms,
-        upstream_request_id = settlement.upstream_request_id,
-        "call"
-    );
 }
 
 /// What a person should hear about how a call ended.

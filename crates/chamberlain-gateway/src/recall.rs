@@ -190,7 +190,7 @@ impl Inner {
             call = %call.id,
             virtual_key = %call.key.id,
             code = answer.code,
-            "an answer was ended"
+            "an answer was ended because its key was stopped"
         );
         let mut facts = Map::new();
         facts.insert("call".to_owned(), json!(call.id));

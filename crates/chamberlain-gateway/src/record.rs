@@ -106,7 +106,8 @@ impl Pending {
 /// Turns the journal's answer into the right to leave, or gives everything back.
 fn resolve(permit: Permit, answer: Result<(), JournalFault>) -> Result<Permit, Refusal> {
     let Err(fault) = answer else { return Ok(permit) };
-    tracing::error!("a call was refused: {fault}");
+    let call = permit.tale().call.id;
+    tracing::error!(%call, error = %fault, "a call could not be put on record and was refused");
     permit.forget();
     Err(Refusal::NotOnRecord)
 }

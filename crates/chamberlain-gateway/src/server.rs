@@ -139,7 +139,7 @@ impl Lobby {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!("a connection could not be accepted: {error}");
+                    tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_AGAIN).await;
                 }
             }
@@ -170,7 +170,7 @@ impl Lobby {
                 match shaken {
                     Ok(stream) => self.speak(stream, peer, true).await,
                     Err(reason) => {
-                        tracing::debug!(%peer, "no connection under TLS: {reason:?}");
+                        tracing::debug!(%peer, error = ?reason, "a connection did not come about under TLS");
                         self.gateway.metrics.count_turned_away(reason.reason());
                     }
                 }
@@ -204,7 +204,7 @@ impl Lobby {
             tokio::select! {
                 ended = serving.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(%peer, "a connection ended: {error}");
+                        tracing::debug!(%peer, %error, "a connection ended early");
                     }
                     return;
                 }

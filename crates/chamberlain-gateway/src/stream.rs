@@ -479,7 +479,8 @@ impl Flow {
                 Poll::Ready(Next::Frame(frame))
             }
             Poll::Ready(Some(Err(error))) => {
-                tracing::warn!(call = %self.permit.tale().call.id, "an answer broke off: {error}");
+                let call = self.permit.tale().call.id;
+                tracing::warn!(%call, %error, "an answer broke off upstream");
                 Poll::Ready(Next::Cut)
             }
             Poll::Ready(None) => Poll::Ready(Next::End),

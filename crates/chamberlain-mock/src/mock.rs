@@ -150,7 +150,7 @@ async fn connection(
 ) {
     // Without this, events that leave one by one would wait for acknowledgements.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+        tracing::debug!(%error, "a connection to the mock keeps Nagle's algorithm");
     }
     let line = Arc::new(Line::default());
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&line)));
@@ -162,7 +162,7 @@ async fn connection(
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
     let connection = builder.serve_connection(socket, service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "a connection to the mock ended early");
     }
 }
 

@@ -40,7 +40,7 @@ impl Drop for Socket {
         if self.line.reset.load(Ordering::Relaxed)
             && let Err(error) = self.stream.set_zero_linger()
         {
-            tracing::debug!(%error, "a connection could not be set to end with a reset");
+            tracing::debug!(%error, "a connection to the mock could not be set to end with a reset");
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn start(writer: &mut Connection, path: &Path) -> Result<JoinHandle<(
         if pages >= PAGES_MAX && pages % PAGES_MIN < 64 {
             // An error from here would pass for a failed commit, and the commit has succeeded.
             let moved = wal.checkpoint();
-            moved.unwrap_or_else(|error| tracing::warn!(%error, "the writer could not checkpoint"));
+            moved.unwrap_or_else(|error| tracing::warn!(%error, "the store could not checkpoint its write-ahead log"));
         } else if pages >= PAGES_MIN {
             nudge(&wake);
         }
@@ -51,14 +51,16 @@ fn run(path: &Path, woken: &Receiver<()>) {
     while woken.recv().is_ok() {
         if connection.is_none() {
             connection = file::open_for_checkpoints(path)
-                .inspect_err(|fault| tracing::warn!(%fault, "no connection for checkpoints"))
+                .inspect_err(|fault| tracing::warn!(error = %fault, "no connection for the checkpoints of the store could be opened"))
                 .ok();
         }
         let Some(open) = &connection else { continue };
         match open.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
             Ok(_) => {}
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
-            Err(error) => tracing::warn!(%error, "the write-ahead log was not moved"),
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log was not moved into the store")
+            }
         }
     }
 }

@@ -68,7 +68,11 @@ fn migrate_to(
             "INSERT INTO schema_steps (step, name, sha256, applied_at) VALUES (?1, ?2, ?3, ?4)",
             params![place + 1, step.name, digest(step), now.ms()],
         )?;
-        tracing::info!(step = place + 1, name = step.name, "schema step applied");
+        tracing::info!(
+            step = place + 1,
+            name = step.name,
+            "a step of the store's schema was applied"
+        );
     }
     Ok(transaction.commit()?)
 }

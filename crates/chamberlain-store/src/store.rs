@@ -302,7 +302,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         if let Err(fault) = self.close() {
-            tracing::error!(%fault, "the store was not closed properly");
+            tracing::error!(error = %fault, "the store was not closed properly");
         }
     }
 }

@@ -101,11 +101,11 @@ impl Commander {
         let kept_ms = i64::from(self.settings.read().settings.retention.calls_days) * DAY_MS;
         let pruned = self.store.prune(now.plus_ms(-kept_ms)).map_err(from_store)?;
         if pruned > 0 {
-            tracing::info!(pruned, "calls kept no longer are gone; their hourly sums stay");
+            tracing::info!(calls = pruned, "calls kept no longer are gone; their hourly sums stay");
         }
         let expired = self.store.prune_resources(now.plus_ms(-DAY_MS)).map_err(from_store)?;
         if expired > 0 {
-            tracing::info!(expired, "resources that upstream let go of are forgotten");
+            tracing::info!(resources = expired, "resources that upstream let go of are forgotten");
         }
         Ok(())
     }

@@ -144,7 +144,11 @@ impl Commander {
             }
             match self.open_key(id) {
                 Ok(secret) => self.keyring.insert(id.clone(), secret),
-                Err(error) => tracing::error!(upstream_key = %id, %error, "its calls are refused"),
+                Err(error) => tracing::error!(
+                    upstream_key = %id,
+                    %error,
+                    "an upstream key could not be opened; its calls are refused"
+                ),
             }
         }
     }

@@ -112,7 +112,7 @@ impl Inner {
                 let kind = ResourceKind::File;
                 let page = ResourcePage { virtual_key, kind, now, from, count: limit };
                 let listed = self.journal.resources_of(page).await.map_err(|fault| {
-                    tracing::error!("a list of files could not be read: {fault}");
+                    tracing::error!(call = %call.id, error = %fault, "a list of files could not be read");
                     Refusal::NotOnRecord
                 })?;
                 let stale = "it begins at a file that is not yours, or not any more; start again \

@@ -76,7 +76,7 @@ impl Inner {
             let forgotten = self.journal.forget(ResourceKind::File, file.id, self.now()).await;
             if let Err(fault) = forgotten {
                 // It is gone all the same; deleting it once more forgets it.
-                tracing::error!("a deleted file is still remembered: {fault}");
+                tracing::error!(error = %fault, "a file that was deleted upstream is still remembered");
             }
         }
         Ok(response)

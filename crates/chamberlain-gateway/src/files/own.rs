@@ -30,7 +30,7 @@ impl Inner {
     ) -> Result<Vec<Resource>, Stop> {
         let wanted = ids.into_iter().map(|id| (ResourceKind::File, id)).collect();
         let found = self.journal.resources(wanted).await.map_err(|fault| {
-            tracing::error!("whose a file is could not be read: {fault}");
+            tracing::error!(call = %call.id, error = %fault, "whose a file is could not be read");
             Refusal::NotOnRecord
         })?;
         Ok(found.into_iter().flatten().filter(|file| self.is_own(call, file)).collect())

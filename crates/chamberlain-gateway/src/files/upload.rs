@@ -225,7 +225,7 @@ impl Upload {
                 Ok(response) => response.into_parts(),
                 Err(SendFault::NotConnected(_)) => return Sent::NotConnected,
                 Err(SendFault::Lost(reason)) => {
-                    tracing::warn!("an upload was lost: {reason}");
+                    tracing::warn!(error = reason, "an upload was lost on its way upstream");
                     return Sent::Lost;
                 }
             };
@@ -330,7 +330,7 @@ impl Upload {
             // It is another key's: not ours to delete.
             Ok(Binding::Taken) => Err(Refusal::NotOnRecord.into()),
             Err(fault) => {
-                tracing::error!(call = %call.id, "a file could not be bound: {fault}");
+                tracing::error!(call = %call.id, error = %fault, "a file could not be bound");
                 self.undo(&id).await;
                 Err(Refusal::NotOnRecord.into())
             }
@@ -351,9 +351,10 @@ impl Upload {
         let (sending, _place) = self.gateway.connections.send(request);
         match timeout(UNDO_MAX, sending).await {
             Ok(Ok(response)) if response.status().is_success() => {
-                tracing::warn!("a file that could not be bound was deleted at Anthropic");
+                tracing::warn!(file = %id, "a file that could not be bound was deleted at Anthropic");
             }
             _ => tracing::error!(
+                file = %id,
                 "a file that could not be bound stays at Anthropic, where only its owner in the \
                  Console can reach it"
             ),

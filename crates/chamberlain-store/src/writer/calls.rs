@@ -279,13 +279,16 @@ fn trusted(settlement: &Settlement, open: OpenCall) -> Cow<'_, Settlement> {
     let mut trusted = Cow::Borrowed(settlement);
     if settlement.reserved != reserved {
         tracing::error!(
-            call = %settlement.call, claimed = %settlement.reserved, %reserved,
+            call = %settlement.call,
+            claimed_usd = %settlement.reserved.to_decimal(),
+            reserved_usd = %reserved.to_decimal(),
             "a settlement claims another reservation than its intent; the intent counts"
         );
         trusted.to_mut().reserved = reserved;
     }
     if settlement.cost.is_negative() {
-        tracing::error!(call = %settlement.call, cost = %settlement.cost, "a cost below nothing");
+        let (call, cost_usd) = (settlement.call, settlement.cost.to_decimal());
+        tracing::error!(%call, cost_usd, "a settlement has a cost below nothing; its reservation counts");
         trusted.to_mut().certainty = Certainty::Unsettled;
     }
     if trusted.certainty == Certainty::Unsettled && trusted.cost < reserved {

@@ -222,7 +222,7 @@ impl Writer {
     fn fail(&mut self, batch: Batch, fault: StoreFault, closing: bool) {
         let first = self.backoff.is_none();
         if first {
-            tracing::error!(%fault, "the store cannot be written; calls are refused until it can");
+            tracing::error!(error = %fault, "the store cannot be written; calls are refused until it can");
         }
         if let Err(error) = self.undo() {
             // The next try begins with it again.

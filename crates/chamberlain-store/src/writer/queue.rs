@@ -125,13 +125,17 @@ impl Item {
             Item::Settle(settlement) => {
                 tracing::error!(
                     call = %settlement.call,
-                    cost = %settlement.cost,
-                    %fault,
+                    cost_usd = %settlement.cost.to_decimal(),
+                    error = %fault,
                     "a settlement could not be written; the call stays charged at its reservation"
                 );
             }
             Item::Note(notice) => {
-                tracing::error!(kind = notice.kind, subject = notice.subject, "a notice is lost");
+                tracing::error!(
+                    kind = notice.kind,
+                    subject = notice.subject,
+                    "a notice could not be written and is lost"
+                );
             }
         }
     }

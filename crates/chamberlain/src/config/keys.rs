@@ -104,8 +104,16 @@ pub(crate) static KEYS: &[Key] = &[
         Kind::OneOf(LOG_LEVELS),
         "\"warn\"",
         "\"info\"",
-        "What is logged to stderr. \"info\" is a line for every call. Bodies and secrets are \
+        "What is logged to stderr. \"info\" is a line for every call, too. Bodies and secrets are \
          never logged.",
+    )),
+    at_start(key(
+        "log_calls",
+        Kind::Flag,
+        "true",
+        "false",
+        "Whether \"info\" and \"debug\" have the line for every call. Without it they still tell \
+         what changes and what breaks.",
     )),
     at_start(key(
         "log_format",

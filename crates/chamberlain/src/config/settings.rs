@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
     /// Level of logs.
     pub(crate) log: String,
+    /// Whether the log has a line for every call.
+    pub(crate) log_calls: bool,
     /// Form of logs: `auto`, `pretty`, `json`.
     pub(crate) log_format: String,
     /// Where clients call, `HOST:PORT`.
@@ -79,6 +81,7 @@ impl Config {
         [
             ("data", self.data != new.data),
             ("log", self.log != new.log),
+            ("log_calls", self.log_calls != new.log_calls),
             ("log_format", self.log_format != new.log_format),
             ("thresholds_percent", thresholds),
             ("server.listen", self.listen != new.listen),
@@ -126,6 +129,7 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
     let config = Config {
         data: read.path("data"),
         log: read.text("log"),
+        log_calls: read.flag("log_calls"),
         log_format: read.text("log_format"),
         listen: read.text("server.listen"),
         console: read.text("server.console"),

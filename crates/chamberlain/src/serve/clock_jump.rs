@@ -37,9 +37,11 @@ pub(super) fn balances(
     };
     if !accept {
         tracing::error!(
-            "the clock says {now}, and budgets were last counted in a window that begins {ahead}: \
-             it was ahead then, or is behind now. Budgets do not renew before that. If the clock \
-             is right now, start with --accept-clock, and resume what was paused"
+            clock = now.to_rfc3339(),
+            window_start = ahead.to_rfc3339(),
+            "budgets were last counted in a window that has not begun yet: the clock was ahead \
+             then, or is behind now. Budgets do not renew before that. If the clock is right \
+             now, start with --accept-clock, and resume what was paused"
         );
         return Ok(balances);
     }

@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
-/// Sets logging up for this process. `level` and `format` are as the configuration knows them.
-pub(super) fn init(level: &str, format: &str) {
+/// Sets logging up for this process. `level` and `format` are as the configuration knows them;
+/// `calls` has a line for every call, where the level is low enough for it.
+pub(super) fn init(level: &str, format: &str, calls: bool) {
     let json = match format {
         "json" => true,
         "pretty" => false,
@@ -15,10 +16,13 @@ pub(super) fn init(level: &str, format: &str) {
     let filter = match level {
         "off" => EnvFilter::new("off"),
         "error" => EnvFilter::new("error"),
-        level => EnvFilter::new(format!(
-            "warn,chamberlain={level},chamberlain_gateway={level},chamberlain_control={level},\
-             chamberlain_store={level},chamberlain_mock={level}"
-        )),
+        level => {
+            let of_calls = if calls { level } else { "off" };
+            EnvFilter::new(format!(
+                "warn,chamberlain={level},chamberlain_gateway={level},chamberlain_control={level},\
+                 chamberlain_store={level},chamberlain_mock={level},chamberlain::calls={of_calls}"
+            ))
+        }
     };
     let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter);
     // A second subscriber cannot be set; the first one is as good.

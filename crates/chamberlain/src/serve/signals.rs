@@ -43,7 +43,7 @@ impl Signals {
         tokio::select! {
             () = drained.cancelled() => {}
             () = tokio::time::sleep(grace) => {
-                tracing::warn!(grace_s = grace.as_secs(), "calls were still in flight; stopping");
+                tracing::warn!(grace_s = grace.as_secs(), "the server stops although calls are still in flight");
             }
             _ = self.terminate.recv() => std::process::exit(STOPPED_AT_ONCE),
             _ = self.interrupt.recv() => std::process::exit(STOPPED_AT_ONCE),

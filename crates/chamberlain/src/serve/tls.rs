@@ -176,7 +176,7 @@ impl Watcher {
             change.audit("tls.reloaded", "tls", &facts).map(drop)
         });
         if let Err(fault) = recorded {
-            tracing::error!(%fault, "that TLS was taken over is not on record");
+            tracing::error!(error = %fault, "that TLS was taken over is not on record");
         }
     }
 
@@ -185,7 +185,11 @@ impl Watcher {
             "The new files of TLS cannot be used, and the old ones are served on. {}",
             failure.message
         );
-        tracing::error!(hint = failure.hint, "{message}");
+        tracing::error!(
+            error = failure.message,
+            hint = failure.hint,
+            "the new files of TLS cannot be used, and the old ones are served on"
+        );
         self.store.note(Notice {
             at: self.clock.now(),
             kind: "tls.not_reloaded".to_owned(),

@@ -43,9 +43,10 @@ pub(crate) fn run(context: &Context, flags: Flags, accept_clock: bool) -> Result
     hardening::no_core_dumps()
         .map_err(|error| Failure::failed(format!("core dumps cannot be switched off: {error}")))?;
     let loaded = context.load(flags.clone())?;
-    logs::init(&loaded.config.log, &loaded.config.log_format);
+    let Config { log, log_format, log_calls, .. } = &loaded.config;
+    logs::init(log, log_format, *log_calls);
     for warning in &loaded.warnings.0 {
-        tracing::warn!("{warning}");
+        tracing::warn!(%warning, "something in the configuration deserves a look");
     }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
@@ -253,7 +254,7 @@ impl<'a> Server<'a> {
 
         let commander = self.commander.clone();
         self.signals.until_stop(|| reload_now(commander.clone())).await;
-        tracing::info!("stopping: calls in flight may end");
+        tracing::info!("the server stops; calls in flight may end");
         systemd::stopping();
         self.stop.cancel();
         let grace = Duration::from_millis(self.loaded.config.stop_grace_ms);

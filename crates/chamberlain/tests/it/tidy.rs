@@ -5,6 +5,7 @@
 
 mod documents;
 mod files;
+mod logging;
 mod manifests;
 pub(crate) mod repository;
 mod sources;

@@ -38,12 +38,12 @@ const READS_OPENED_KEYS: [(&str, &str); 1] =
 /// Words that say nothing about what a thing is for.
 const BANNED: [&str; 5] = ["util", "utils", "manager", "helper", "helpers"];
 
-fn is_test(path: &str) -> bool {
+pub(super) fn is_test(path: &str) -> bool {
     path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("testing.rs")
 }
 
 /// Code up to the tests inside the file.
-fn shipped(path: &str) -> String {
+pub(super) fn shipped(path: &str) -> String {
     let code = code(path);
     code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
 }

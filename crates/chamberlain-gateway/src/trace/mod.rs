@@ -1,0 +1,5 @@
+//! Traces: which trace a call belongs to.
+
+mod parent;
+
+pub(crate) use parent::TraceParent;
