@@ -129,8 +129,8 @@ impl Meter {
     }
 
     /// What a stream has used at the most so far: its usage as last told, with the output raised
-    /// to all bytes of text that were delivered and a fixed number of tokens for each block. `None` for
-    /// JSON, and before the first usage.
+    /// to all bytes of text that were delivered and a fixed number of tokens for each block.
+    /// `None` for JSON, and before the first usage.
     pub fn so_far(&self) -> Option<SoFar> {
         match &self.0 {
             Kind::Stream(stream) => stream.meter.so_far(),
