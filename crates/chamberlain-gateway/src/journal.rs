@@ -51,7 +51,7 @@ pub trait Journal: Send + Sync + 'static {
     fn forget(&self, kind: ResourceKind, id: ResourceId, at: Timestamp) -> Answer<()>;
 
     /// Trues up a call to the cost that was learned after its end. `None` when its cost was known
-    /// already. When the answer is `Ok`, it survives a process kill.
+    /// already. When the answer is `Ok`, it survives a power loss.
     fn true_up(&self, found: TrueUp) -> Answer<Option<TruedUp>>;
 
     /// Looks resources up, whoever they belong to, each answered in its place. Expired ones may

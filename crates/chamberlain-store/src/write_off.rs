@@ -161,7 +161,7 @@ impl State {
 
 impl Store {
     /// Trues up a call to its cost, see [`TrueUp`]. The answer is `None` when its cost was known
-    /// already. When it is `Ok`, it survives a process kill.
+    /// already. When it is `Ok`, it survives a power loss.
     pub fn true_up(&self, found: TrueUp) -> oneshot::Receiver<Result<Option<TruedUp>, StoreFault>> {
         let (answer, answered) = oneshot::channel();
         self.push(Item::TrueUp(Box::new(found), answer));

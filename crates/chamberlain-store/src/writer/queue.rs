@@ -74,10 +74,11 @@ impl Item {
     /// True when the commit must survive a power loss.
     pub(crate) fn is_durable(&self) -> bool {
         match self {
-            Item::Lease(..) | Item::Close(_) => true,
+            // What a true-up frees is spent without a new lease; done again, it would free it twice.
+            Item::Lease(..) | Item::TrueUp(..) | Item::Close(_) => true,
             Item::Change(order, _) => order.durable,
             Item::Intend(_, waiter) => waiter.is_some(),
-            Item::Settle(_) | Item::Note(_) | Item::Bind(..) | Item::TrueUp(..) => false,
+            Item::Settle(_) | Item::Note(_) | Item::Bind(..) => false,
         }
     }
 

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chamberlain_core::id::{CallId, EnvironmentName, VirtualKeyId};
 use chamberlain_core::ledger::account::{AccountId, Scope};
 use chamberlain_core::money::Money;
-use chamberlain_core::record::{Intent, Route};
+use chamberlain_core::record::{Intent, Route, TrueUp};
+use chamberlain_core::resource::ResourceId;
 use chamberlain_core::time::{Calendar, WindowKind};
+use chamberlain_core::usage::Tokens;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -127,5 +129,24 @@ fn a_lease_waits_for_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = writer(&folder);
     assert!(waits(&mut writer, Item::Lease(Vec::new(), oneshot::channel().0)));
+    assert!(!waits(&mut writer, note(1)));
+}
+
+#[test]
+fn a_true_up_waits_for_the_disk() {
+    // What it frees is spent by calls that need no new lease. If a power loss took the true-up
+    // and those calls, it would be done again and free the same money a second time.
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = writer(&folder);
+    let found = TrueUp {
+        call: CallId::mint(at(0), [1; 10]),
+        at: at(0),
+        cost: Money::from_usd(1),
+        tokens: Tokens::default(),
+        served_model: None,
+        batch: ResourceId::parse("msgbatch_1").unwrap(),
+        about: serde_json::Map::new(),
+    };
+    assert!(waits(&mut writer, Item::TrueUp(Box::new(found), oneshot::channel().0)));
     assert!(!waits(&mut writer, note(1)));
 }

@@ -105,6 +105,27 @@ fn a_batch_whose_call_was_lost_in_a_kill_is_found_and_trued_up() {
 }
 
 #[test]
+fn a_batch_lost_with_power_frees_nothing_when_it_is_trued_up() {
+    let house = House::new();
+    let store = house.open();
+    let submitted = intent("alpha", usd(9));
+    let account = &submitted.accounts[0];
+    store.lease(vec![lease(account, usd(20), usd(500))]).blocking_recv().unwrap().unwrap();
+    intend(&store, &submitted);
+    store.bind(batch("msgbatch_1")).blocking_recv().unwrap().unwrap();
+    // From here on the disk keeps nothing: the call's end, and whatever was made after it.
+    let house = house.killed(store);
+    let store = house.try_open("boot-2").unwrap();
+    assert_eq!(balance(&store, account).spent(), usd(20));
+    let found = true_up(submitted.call, usd(2));
+    let told = store.true_up(found).blocking_recv().unwrap().unwrap().unwrap();
+    assert_eq!((told.was, told.let_go), (usd(9), usd(2)));
+    let balance = balance(&store, account);
+    assert_eq!((balance.settled, balance.unsettled), (usd(2), usd(18)), "20 stay charged");
+    assert!(open_ids(&store).is_empty());
+}
+
+#[test]
 fn what_a_person_wrote_off_is_not_trued_up() {
     let house = House::new();
     let store = house.open();
