@@ -48,6 +48,7 @@ const CATCHERS: [(&str, &[&str]); 6] = [
             "books::",
             "recovery::",
             "rollups::",
+            "batches::",
         ],
     ),
     ("ending", &["test", "--package", "chamberlain-gateway", "--lib", "--", "ending::"]),

@@ -299,13 +299,18 @@ impl Auditor {
         Ok(())
     }
 
-    /// Holds a gate's balances against the auditor's own.
+    /// Holds a gate's balances against the auditor's own, and what it counts in flight against the
+    /// number of calls that the node has: a call that was dropped unsettled is in the gate alone.
     pub(crate) fn gate_holds(
         &self,
         life: Life,
         balances: &[(AccountId, Balance)],
         in_flight: usize,
+        calls: usize,
     ) -> Verdict {
+        ensure(in_flight == calls, || {
+            format!("I4: the gate counts {in_flight} in flight, its node has {calls}")
+        })?;
         if !self.is_current(life) {
             return Ok(());
         }

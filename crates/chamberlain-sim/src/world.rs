@@ -113,11 +113,11 @@ impl World {
         let nodes = if all { 0..self.nodes.len() } else { self.moved..self.moved + 1 };
         for node in nodes {
             let now = self.now_at(node);
-            let Node { life, gate, .. } = &self.nodes[node];
+            let Node { life, gate, calls, .. } = &self.nodes[node];
             let balances = gate.balances(now);
             let total = balances.iter().map(|(_, balance)| balance.used().pico()).sum();
             self.history.mix(Money::from_pico(total));
-            self.auditor.gate_holds(*life, &balances, gate.in_flight())?;
+            self.auditor.gate_holds(*life, &balances, gate.in_flight(), calls.len())?;
         }
         Ok(())
     }
