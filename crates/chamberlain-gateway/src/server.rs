@@ -189,10 +189,7 @@ impl Lobby {
             if is_tls {
                 batch::came_under_tls(&mut request);
             }
-            // Hyper keeps room for it as long as the connection: so it is only a pointer, and what
-            // an answer needs on its way is free while its stream runs.
             let answer = self.gateway.clone().answer(request, peer, self.stop.is_cancelled());
-            let answer = Box::pin(answer);
             async move { Ok::<_, Infallible>(answer.await.map(|body| Held { body, _held: held })) }
         });
         let mut serving =
