@@ -1,7 +1,7 @@
 //! What the gateway is made of, and what it is asked from outside.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::own::Messages;
 use crate::recall::Recalls;
 use crate::strangers::Strangers;
+use crate::trace::Tracer;
 use crate::upstream::{BadBase, Base};
 
 /// Where calls go.
@@ -72,6 +73,9 @@ pub enum StartFault {
     /// No TLS configuration could be made.
     #[error("TLS could not be set up: {0}")]
     Tls(#[from] rustls::Error),
+    /// The address of the collector of traces cannot be used.
+    #[error("the collector of traces has no address that can be called")]
+    BadCollector,
 }
 
 /// The gateway. Cheap to clone; all clones are one gateway.
@@ -104,6 +108,8 @@ pub(crate) struct Inner {
     /// Which answers went to whom, lately.
     pub(crate) messages: Messages,
     pub(crate) recalls: Recalls,
+    /// Who is told of each call, if anybody is.
+    pub(crate) tracer: OnceLock<Tracer>,
     /// Every task that works on a call after its client may have gone.
     pub(crate) calls: TaskTracker,
 }
@@ -140,6 +146,7 @@ impl Gateway {
             metrics: Metrics::default(),
             messages: Messages::default(),
             recalls: Recalls::default(),
+            tracer: OnceLock::new(),
             calls: TaskTracker::new(),
         };
         Ok(Gateway { inner: Arc::new(inner) })
@@ -166,6 +173,10 @@ impl Gateway {
             let pause_ms = self.inner.random() % least_ms.max(1);
             self.inner.batches.open(batch, Duration::from_millis(pause_ms));
         }
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 
     /// How things stand right now.

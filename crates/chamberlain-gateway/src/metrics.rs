@@ -39,6 +39,9 @@ const RETRY_REASONS: [&str; 5] =
 /// Why a connection did not come to its first request.
 const TURNED_AWAY: [&str; 4] = ["per_address", "timeout", "plain_http", "failed"];
 
+/// Why a span was not exported: the queue was full, the collector did not answer, or said no.
+const SPANS_DROPPED: [&str; 3] = ["queue_full", "unreachable", "refused"];
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct CallLabels {
     route: &'static str,
@@ -65,6 +68,38 @@ struct RetryLabels {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct TurnedAwayLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct DroppedLabels {
+    reason: &'static str,
+}
+
+/// What became of spans.
+#[derive(Clone)]
+pub(crate) struct Spans {
+    exported: Counter,
+    dropped: Family<DroppedLabels, Counter>,
+}
+
+impl Default for Spans {
+    fn default() -> Spans {
+        let spans = Spans { exported: Counter::default(), dropped: Family::default() };
+        SPANS_DROPPED.iter().for_each(|reason| spans.count_dropped(reason, 0));
+        spans
+    }
+}
+
+impl Spans {
+    /// Counts spans that arrived.
+    pub(crate) fn count_exported(&self, count: u64) {
+        self.exported.inc_by(count);
+    }
+
+    /// Counts spans that are lost.
+    pub(crate) fn count_dropped(&self, reason: &'static str, count: u64) {
+        self.dropped.get_or_create(&DroppedLabels { reason }).inc_by(count);
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -129,6 +164,7 @@ pub(crate) struct Metrics {
     reservation_ratio: Histograms<ModelLabels>,
     retries: Family<RetryLabels, Counter>,
     turned_away: Family<TurnedAwayLabels, Counter>,
+    pub(crate) spans: Spans,
     series: RwLock<HashMap<EnvironmentName, HashMap<String, Arc<Series>>>>,
 }
 
@@ -164,6 +200,7 @@ impl Default for Metrics {
             reservation_ratio: Family::new_with_constructor(ratios),
             retries: Family::default(),
             turned_away: Family::default(),
+            spans: Spans::default(),
             series: RwLock::default(),
         };
         // A rate of what never happened yet is nothing, not unknown.
@@ -206,6 +243,10 @@ impl Metrics {
         registry.register("upstream_retries", help, self.retries.clone());
         let help = "Connections that ended before they could ask anything";
         registry.register("connections_turned_away", help, self.turned_away.clone());
+        let help = "Spans that a collector of traces took";
+        registry.register("trace_spans_exported", help, self.spans.exported.clone());
+        let help = "Spans that no collector of traces has";
+        registry.register("trace_spans_dropped", help, self.spans.dropped.clone());
     }
 
     /// Counts a call that was settled.

@@ -22,6 +22,7 @@ use crate::metrics::Ended;
 use crate::record::Subject;
 use crate::route::costs;
 use crate::stopwatch::Stopwatch;
+use crate::trace::Said;
 
 /// What a call is, and what has happened to it so far.
 pub(crate) struct Tale {
@@ -184,6 +185,7 @@ impl Held {
         let (call, subject) = (self.tale.call.clone(), self.tale.subject.clone());
         let now = gateway.now();
         let is_accepted = end.seen == Seen::Accepted;
+        let (message_id, error_type) = words(gateway, &end);
         let settlement = self.settlement(&verdict, end, now);
         let ending = Ending {
             cost: verdict.cost,
@@ -192,11 +194,20 @@ impl Held {
             output_tokens: verdict.counted.map(|tokens| tokens.output),
         };
         log::ended(&settlement, &call, &subject);
+        let took = call.watch.elapsed();
+        gateway.trace(Said {
+            settlement: &settlement,
+            call: &call,
+            subject: &subject,
+            message_id: message_id.as_deref(),
+            error_type: error_type.as_deref(),
+            took,
+        });
         let ended = Ended {
             route: subject.route,
             model: &subject.model,
             environment: &call.environment.name,
-            took: call.watch.elapsed(),
+            took,
             cost_comes_later: is_accepted,
         };
         gateway.metrics.count_settled(&settlement, ended, &call.snapshot.prices);
@@ -264,6 +275,16 @@ impl Held {
             first_byte_ms: tale.first_byte_ms,
             duration_ms: tale.elapsed_ms(),
         }
+    }
+}
+
+/// The id of an answer and the type of its error, where somebody is told of them.
+fn words(gateway: &Inner, end: &End) -> (Option<String>, Option<String>) {
+    match &end.seen {
+        Seen::Answered { metered, .. } if gateway.tracer.get().is_some() => {
+            (metered.message_id.clone(), metered.error_type.clone())
+        }
+        _ => (None, None),
     }
 }
 

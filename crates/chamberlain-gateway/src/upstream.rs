@@ -5,6 +5,7 @@ use http::{HeaderValue, Uri};
 
 use crate::decide::Destination;
 use crate::gateway::Inner;
+use crate::identify::Call;
 use crate::refuse::Fault;
 
 /// Why a base URL cannot be used.
@@ -42,6 +43,15 @@ impl Base {
         Ok(Base { scheme: scheme.clone(), authority: authority.clone(), prefix })
     }
 
+    pub(crate) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        let usual = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
+        self.authority.port_u16().unwrap_or(usual)
+    }
+
     /// The URL of a request to `target`, which is left exactly as the client sent it.
     pub(crate) fn join(&self, target: &PathAndQuery) -> Result<Uri, http::Error> {
         let builder = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
@@ -56,6 +66,12 @@ impl Base {
 const MOCK_CREDENTIAL: HeaderValue = HeaderValue::from_static("chamberlain-mock");
 
 impl Inner {
+    /// Where a call goes, for telling about it.
+    pub(crate) fn base_of(&self, call: &Call) -> Option<&Base> {
+        let is_mocked = call.key.test_mode && !self.base_is_mock;
+        if is_mocked { self.mock.as_ref() } else { Some(&self.base) }
+    }
+
     /// The base URL of a destination, and the one credential that goes with it.
     pub(crate) fn address(&self, destination: &Destination) -> Result<(&Base, HeaderValue), Fault> {
         match destination {

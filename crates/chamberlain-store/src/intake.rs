@@ -236,7 +236,7 @@ pub(crate) fn left_over(path: &Path, next: u64) -> Result<Vec<Found>, StoreFault
     for Whole { first, count, mut content } in frames {
         for number in first..first + u64::from(count) {
             if number > next {
-                tracing::warn!(missing = number - next, "a part of the intake is missing");
+                tracing::warn!(entries = number - next, "a part of the intake is missing");
                 return Ok(found);
             }
             let entry = entry(&mut content).ok_or_else(unreadable)?;

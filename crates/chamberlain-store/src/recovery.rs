@@ -81,12 +81,14 @@ pub(crate) fn take_in(
         };
         match moved {
             Ok(()) => {}
-            Err(Trouble::Refused(fault)) => tracing::error!(%fault, "an entry of the intake"),
+            Err(Trouble::Refused(fault)) => {
+                tracing::error!(error = %fault, "an entry of the intake was refused by the tables")
+            }
             Err(Trouble::Broken(fault)) => return Err(fault),
         }
     }
     if count > 0 {
-        tracing::info!(count, "entries of the intake were moved into the tables");
+        tracing::info!(entries = count, "entries of the intake were moved into the tables");
     }
     state.flush(connection)?;
     mark_moved(connection, next + count)?;

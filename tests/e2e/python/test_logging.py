@@ -98,7 +98,7 @@ def test_no_line_has_a_secret_or_a_prompt(tmp_path, own_mock):
     key = house.virtual_key("canary")["key"]
     canaries = {name: f"canary{secrets.token_hex(8)}" for name in ("prompt", "system", "header")}
     canaries |= {
-        "virtual key": key.split("_")[2],
+        "virtual key": key.split("_", 2)[2],
         "upstream key": upstream_key[20:60],
         "wrong secret": secrets.token_hex(16),
         "stray key": real_looking_key()[20:60],

@@ -129,7 +129,9 @@ impl Inner {
         if let Some(problem) = problem {
             match self.give_up(&batch, &problem).await {
                 Ok(()) => return self.batches.close(&id),
-                Err(fault) => tracing::error!(batch = %id, "that it is given up: {fault}"),
+                Err(fault) => {
+                    tracing::error!(batch = %id, error = %fault, "that a batch is given up could not be put on record")
+                }
             }
         }
         let pace = Pace { least_ms, age_ms, failures: batch.failures };

@@ -71,7 +71,7 @@ impl Inner {
         let (kind, now) = (ResourceKind::Batch, self.now());
         let page = ResourcePage { virtual_key, kind, now, from, count };
         let listed = self.journal.resources_of(page).await.map_err(|fault| {
-            tracing::error!("a list of batches could not be read: {fault}");
+            tracing::error!(call = %decided.call.id, error = %fault, "a list of batches could not be read");
             Refusal::NotOnRecord
         })?;
         let stale = "there is no such batch of this virtual key; start again from the first page";

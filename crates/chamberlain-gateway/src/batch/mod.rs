@@ -118,7 +118,7 @@ impl Inner {
             let forgotten = self.journal.forget(ResourceKind::Batch, batch.id, self.now()).await;
             if let Err(fault) = forgotten {
                 // It is gone all the same; deleting it once more forgets it.
-                tracing::error!("a deleted batch is still remembered: {fault}");
+                tracing::error!(error = %fault, "a batch that was deleted upstream is still remembered");
             }
         }
         Ok(response)

@@ -101,7 +101,8 @@ impl Dispatch {
         self.permit.settle(End { seen, gone, status: given, upstream_request_id });
         // Not before the settlement is handed over: only what is settled can be trued up.
         if let Some(batch) = opened {
-            tracing::info!(batch = %batch.resource.id, call = %call.id, reserved = %reserved, "a batch was submitted");
+            let reserved_usd = reserved.to_decimal();
+            tracing::info!(batch = %batch.resource.id, call = %call.id, reserved_usd, "a batch was submitted");
             let pause = call.snapshot.settings.batch_look_ms_min;
             gateway.batches.open(batch, Duration::from_millis(pause));
         }
@@ -143,7 +144,7 @@ impl Dispatch {
                 Err(Fault::BatchUnbound)
             }
             Err(fault) => {
-                tracing::error!("a batch could not be bound: {fault}");
+                tracing::error!(call = %call.id, error = %fault, "a batch could not be bound");
                 gateway.note_unbound(&call, Some(&id), "it could not be put on record");
                 Err(Fault::BatchUnbound)
             }
@@ -180,7 +181,7 @@ impl Inner {
         about.insert(SEEN.to_owned(), seen);
         let told = self.journal.describe(ResourceKind::Batch, batch.id.clone(), about).await;
         if let Err(fault) = told {
-            tracing::warn!("how a batch stands could not be remembered: {fault}");
+            tracing::warn!(batch = %batch.id, error = %fault, "how a batch stands could not be remembered");
         }
     }
 

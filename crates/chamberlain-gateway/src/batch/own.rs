@@ -24,7 +24,7 @@ impl Inner {
         let unknown = || Refusal::UnknownResource { kind, id: text.to_owned() };
         let id = ResourceId::parse(text).ok_or_else(unknown)?;
         let found = self.journal.resources(vec![(kind, id)]).await.map_err(|fault| {
-            tracing::error!("whose a batch is could not be read: {fault}");
+            tracing::error!(call = %decided.call.id, error = %fault, "whose a batch is could not be read");
             Refusal::NotOnRecord
         })?;
         let batch = found.into_iter().flatten().next().ok_or_else(unknown)?;
@@ -42,7 +42,7 @@ impl Inner {
             return Ok(());
         }
         let found = self.journal.resources(wanted.clone()).await.map_err(|fault| {
-            tracing::error!("a call was refused: {fault}");
+            tracing::error!(call = %call.id, error = %fault, "whose a batch refers to could not be read");
             Refusal::NotOnRecord
         })?;
         for (((kind, id), item), resource) in wanted.into_iter().zip(items).zip(found) {

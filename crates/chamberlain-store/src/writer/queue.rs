@@ -115,7 +115,7 @@ impl Item {
             Item::Intend(intent, None) => {
                 tracing::error!(
                     call = %intent.call,
-                    %fault,
+                    error = %fault,
                     "an intent is not in the tables; while it is in the intake a start moves it"
                 );
             }
@@ -331,7 +331,7 @@ impl Queue {
             let mut inner = self.inner.lock();
             inner.appending = None;
             if let Err(fault) = &appended {
-                tracing::error!(%fault, "the intake cannot be written; calls are refused");
+                tracing::error!(error = %fault, "the intake cannot be written; calls are refused");
                 let now = self.clock.now();
                 inner.take_back(first..first + u64::from(frame.count()));
                 inner.failed(now, fault.clone()).refused += waiting.len() as u64;

@@ -428,6 +428,14 @@ pub(crate) static KEYS: &[Key] = &[
         "3",
         "Successes in a row that let all calls through again.",
     ),
+    at_start(key(
+        "tracing.endpoint",
+        Kind::OptionalUrl,
+        "\"off\"",
+        "\"http://127.0.0.1:4318\"",
+        "An OpenTelemetry collector that is told of every model call, by OTLP over HTTP at \
+         /v1/traces: who, which model, tokens and cost, never prompts or answers.",
+    )),
     key(
         "organization.budgets.daily",
         Kind::OptionalMoney,

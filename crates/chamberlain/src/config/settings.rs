@@ -57,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) upstream_is_written: bool,
     /// Whether calls may go to another machine without TLS.
     pub(crate) allow_plain_http: bool,
+    /// Who is told of every model call.
+    pub(crate) traces: Option<String>,
     /// What the control plane and the gateway need.
     pub(crate) settings: Settings,
 }
@@ -95,6 +97,7 @@ impl Config {
             ),
             ("server.console_hosts", self.console_hosts != new.console_hosts),
             ("server.stop_grace", self.stop_grace_ms != new.stop_grace_ms),
+            ("tracing.endpoint", self.traces != new.traces),
             ("upstream.url", self.upstream_url != new.upstream_url),
         ]
         .into_iter()
@@ -144,6 +147,7 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
         upstream_url: read.text("upstream.url"),
         upstream_is_written: typed.place("upstream.url").is_some(),
         allow_plain_http: read.flag("upstream.allow_plain_http"),
+        traces: read.optional_text("tracing.endpoint"),
         settings,
     };
     contradictions(&config, typed, &mut mistakes);
@@ -198,11 +202,15 @@ impl Reader<'_> {
         }
     }
 
-    fn path(&self, path: &str) -> Option<PathBuf> {
+    fn optional_text(&self, path: &str) -> Option<String> {
         match self.value(path) {
-            Value::Text(text) => Some(PathBuf::from(text)),
+            Value::Text(text) => Some(text.clone()),
             _ => None,
         }
+    }
+
+    fn path(&self, path: &str) -> Option<PathBuf> {
+        self.optional_text(path).map(PathBuf::from)
     }
 
     /// Certificate and key belong together, and so do those who vouch for clients.

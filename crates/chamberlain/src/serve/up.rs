@@ -19,6 +19,7 @@ use chamberlain_store::Store;
 use chamberlain_vault::keyring::Keyring;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,6 +38,9 @@ use crate::config::settings::Config;
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::world::{SystemClock, SystemEntropy};
+
+/// How long the last spans may take to be sent.
+const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
 
 /// Runs the server until it is told to stop.
 pub(crate) fn run(context: &Context, flags: Flags, accept_clock: bool) -> Result<(), Failure> {
@@ -226,6 +230,7 @@ impl<'a> Server<'a> {
             self.commander.published(),
             Arc::new(SystemClock),
         );
+        let traces = Traces::begin(&self.gateway, &self.loaded.config, &closing)?;
         let hosts = self.loaded.config.console_hosts.clone();
         beside.spawn(console::serve(self.console, hosts, readiness, metrics, closing.clone()));
         let executor: Arc<dyn Execute> = self.commander.clone();
@@ -260,6 +265,7 @@ impl<'a> Server<'a> {
         let grace = Duration::from_millis(self.loaded.config.stop_grace_ms);
         self.signals.drain(drained, grace).await;
         closing.cancel();
+        traces.end().await;
         self.driver.stop().await;
         self.mock.stop().await;
         let (store, commander) = (self.store.clone(), self.commander.clone());
@@ -271,6 +277,32 @@ impl<'a> Server<'a> {
         closed
             .map_err(|error| Failure::failed(format!("closing the store: {error}")))?
             .map_err(|fault| of_store(&fault))
+    }
+}
+
+/// What sends spans, while there is a collector.
+struct Traces(Option<JoinHandle<()>>);
+
+impl Traces {
+    /// Begins to tell a collector of calls, where one is configured.
+    fn begin(
+        gateway: &Gateway,
+        config: &Config,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
+        let Some(collector) = &config.traces else { return Ok(Traces(None)) };
+        let bad = |reason: String| Failure::usage(format!("tracing.endpoint: {reason}"));
+        let collector = collector.parse().map_err(|_| bad(format!("{collector:?} is no URL")))?;
+        let exporting = gateway.export_traces(&collector, stop.clone());
+        let exporting = exporting.map_err(|fault| bad(fault.to_string()))?;
+        Ok(Traces(Some(tokio::spawn(exporting))))
+    }
+
+    /// Waits for the last ones, not for ever.
+    async fn end(self) {
+        if let Some(exporting) = self.0 {
+            let _ = tokio::time::timeout(LAST_SPANS_MAX, exporting).await;
+        }
     }
 }
 
