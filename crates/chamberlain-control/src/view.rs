@@ -77,6 +77,15 @@ pub fn pause(pause: &Pause) -> PauseLine {
     }
 }
 
+/// The moment whose windows budgets are counted in: now, or later after the clock was ahead. A
+/// window that has ended is not opened again, so the newest one of `accounts` is in force.
+pub fn counted_at<'a>(
+    accounts: impl IntoIterator<Item = &'a AccountId>,
+    now: Timestamp,
+) -> Timestamp {
+    accounts.into_iter().map(|account| account.window.start).fold(now, Timestamp::max)
+}
+
 /// The budgets of a scope, day and month.
 pub fn budgets(
     of: &Scope,
@@ -144,4 +153,22 @@ fn source(
         Scope::Environment(name) => format!("environments.{name}.{setting}"),
     };
     settings.sources.of(&path).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_clock_that_was_ahead_the_newest_window_is_in_force() {
+        let (calendar, now) = (Calendar::utc(), Timestamp::from_ms(1_763_888_400_000));
+        let account = |at| AccountId {
+            scope: Scope::Organization,
+            window: calendar.window(WindowKind::Daily, at),
+        };
+        let (today, ahead) = (account(now), account(now.plus_ms(2 * 86_400_000)));
+        assert_eq!(counted_at([&today], now), now);
+        assert_eq!(counted_at([&today, &ahead], now), ahead.window.start);
+        assert_eq!(counted_at([], now), now);
+    }
 }

@@ -42,6 +42,8 @@ const ERROR_BYTES_MAX: usize = 256 * 1024;
 const OVER_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes read of an answer whose client has left.
 const DRAIN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A timer that fires so much too late tells that the process was stopped, or starved.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 /// Before breaking off, so that what was passed on, and our last words, are on the wire first.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 const REQUEST_ID_CHARS_MAX: usize = 128;
@@ -324,8 +326,9 @@ impl Drop for MeteredBody {
     }
 }
 
-/// Reads an answer that nobody takes on, for as long as allowed.
-pub(crate) async fn drain(mut flow: Flow, deadline: Instant, gone: Gone) {
+/// Reads an answer that nobody takes on, for as long as allowed. Where the process stood still over
+/// the deadline, what came meanwhile is read all the same: it is billed, and waits in the socket.
+pub(crate) async fn drain(mut flow: Flow, mut deadline: Instant, gone: Gone) {
     let mut read = 0;
     let whole = loop {
         if flow.is_over() && flow.may_end() {
@@ -337,7 +340,9 @@ pub(crate) async fn drain(mut flow: Flow, deadline: Instant, gone: Gone) {
         match timeout_at(deadline, poll_fn(|cx| flow.poll(cx))).await {
             Ok(Next::Frame(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
             Ok(Next::End) => break flow.may_end(),
-            Ok(Next::Cut) | Err(_) => break false,
+            Ok(Next::Cut) => break false,
+            Err(_) if deadline.elapsed() > STOOD_STILL => deadline = Instant::now() + STOOD_STILL,
+            Err(_) => break false,
         }
         if read > DRAIN_BYTES_MAX {
             break false;

@@ -1,5 +1,6 @@
 """A Chamberlain and a fake Anthropic, started as real processes for one test."""
 
+import atexit
 import json
 import os
 import secrets
@@ -28,17 +29,25 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 class Process:
-    """A child that prints one JSON object when it is ready, and logs to a file."""
+    """A child that prints one JSON object when it is ready, and logs to a file.
 
-    def __init__(self, arguments: list[str], log: Path, **environment: str):
+    `prefix` is a command that becomes the child: it changes what surrounds it, and runs it.
+    """
+
+    def __init__(
+        self, arguments: list[str], log: Path, prefix: tuple[str, ...] = (), **environment: str
+    ):
         self.log = log
+        self.prefix = prefix
         self.child = subprocess.Popen(
-            [BINARY, *arguments],
+            [*prefix, BINARY, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log.open("ab"),
             env=clean_environment(**environment),
         )
+        # A test that fails leaves none behind.
+        atexit.register(self.child.kill)
         line = self.child.stdout.readline()
         if not line:
             raise RuntimeError(f"{arguments} ended with {self.child.wait()}: {log.read_text()}")
@@ -75,10 +84,14 @@ class Mock(Process):
         super().__init__(arguments, folder / "mock.log")
         self.url = self.ready["url"]
 
-    def journal(self) -> list[dict]:
-        with urllib.request.urlopen(f"{self.url}/mock/journal") as answer:
+    def journal(self, since: int = 0) -> list[dict]:
+        with urllib.request.urlopen(f"{self.url}/mock/journal?since={since}") as answer:
             found = json.load(answer)
         return found if isinstance(found, list) else found["entries"]
+
+    def entry(self, number: int) -> dict:
+        with urllib.request.urlopen(f"{self.url}/mock/journal/{number}") as answer:
+            return json.load(answer)
 
     def advance(self, seconds: int) -> None:
         """Lets time run ahead for batches."""
@@ -107,6 +120,7 @@ class House(Process):
         upstream: str | None = None,
         key: str | None = None,
         flags: tuple[str, ...] = (),
+        prefix: tuple[str, ...] = (),
         **env: str,
     ):
         self.data = folder / "data"
@@ -117,21 +131,25 @@ class House(Process):
             arguments += ["--upstream", upstream]
         if key:
             env["ANTHROPIC_API_KEY"] = key
-        super().__init__(arguments, folder / "chamberlain.log", **env)
+        super().__init__(arguments, folder / "chamberlain.log", prefix, **env)
         self.gateway = self.ready["gateway"]
         self.console = self.ready["console"]
         self.first_key = self.ready["virtual_key"]
 
-    def run(self, *arguments: str, ok: tuple[int, ...] = (0,), stdin: str = "") -> str:
-        """Runs a command on this house's data; its standard output."""
-        done = subprocess.run(
-            [BINARY, *arguments],
+    def attempt(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess:
+        """Runs a command on this house's data, however it ends."""
+        return subprocess.run(
+            [*self.prefix, BINARY, *arguments],
             input=stdin,
             capture_output=True,
             text=True,
             env=clean_environment(CHAMBERLAIN_DATA=str(self.data)),
             timeout=120,
         )
+
+    def run(self, *arguments: str, ok: tuple[int, ...] = (0,), stdin: str = "") -> str:
+        """Runs a command on this house's data; its standard output."""
+        done = self.attempt(*arguments, stdin=stdin)
         assert done.returncode in ok, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
@@ -148,6 +166,15 @@ class House(Process):
             else:
                 flags += [f"--{flag.replace('_', '-')}", str(value)]
         return self.json("virtual", "create", "--name", name, "--environment", environment, *flags)
+
+    def budget(self, name: str, window: str = "monthly") -> dict:
+        """The one budget of that scope and window."""
+        [found] = [
+            budget
+            for budget in self.budgets()
+            if (budget["scope"]["name"], budget["window"]) == (name, window)
+        ]
+        return found
 
     def budgets(self) -> list[dict]:
         return self.json("budget", "list")["budgets"]

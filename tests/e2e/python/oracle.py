@@ -1,5 +1,6 @@
 """What calls cost, worked out a second time with decimals, independent of the code under test."""
 
+import time
 from decimal import Decimal
 
 # US dollars per million tokens: input, output, 5-minute write, 1-hour write, cache read.
@@ -38,3 +39,33 @@ def billed(entries: list[dict]) -> Decimal:
         for charge in bill["charges"]
     )
     return sum(at_once, Decimal(0)) + sum(in_batches, Decimal(0))
+
+
+class Bill:
+    """The mock's bill, added up as it grows: an entry is read again until it changes no more."""
+
+    def __init__(self, mock):
+        self.mock = mock
+        self.after = 0
+        self.told = Decimal(0)
+        self.batches: list[int] = []
+
+    def total(self, seconds: float = 30) -> Decimal:
+        """What everything that was sent is billed, once no answer is on its way."""
+        deadline = time.monotonic() + seconds
+        while True:
+            entries = self.mock.journal(since=self.after)
+            if all(entry["outcome"] != "pending" for entry in entries):
+                break
+            assert time.monotonic() < deadline, "the mock still answers"
+            time.sleep(0.01)
+        batches = [entry["n"] for entry in entries if is_submission(entry)]
+        self.told += billed([entry for entry in entries if entry["n"] not in batches])
+        self.after = max((entry["n"] for entry in entries), default=self.after)
+        self.batches += batches
+        # The bill of a batch grows while its items are answered.
+        return self.told + billed([self.mock.entry(n) for n in self.batches])
+
+
+def is_submission(entry: dict) -> bool:
+    return (entry["method"], entry["path"]) == ("POST", "/v1/messages/batches")

@@ -34,7 +34,10 @@ impl Commander {
         all: bool,
     ) -> Result<Vec<BudgetLine>, CommandError> {
         let (house, ruling) = (self.house()?, self.settings.read().clone());
-        let (balances, now) = (self.balances()?, self.now());
+        let balances = self.balances()?;
+        // Without a gateway nobody knows which of the windows a person has accepted as in force.
+        let counted = self.live.get().map(|_| view::counted_at(balances.keys(), self.now()));
+        let now = counted.unwrap_or_else(|| self.now());
         let lines = scopes.iter().flat_map(|of| {
             view::budgets(of, &house, &ruling.settings, &balances, &ruling.calendar, now)
         });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
+use chamberlain_control::view;
 use chamberlain_core::admission::breaker::BreakerState;
 use chamberlain_core::ledger::account::{AccountId, Balance, Scope};
 use chamberlain_core::snapshot::Snapshot;
@@ -116,7 +117,8 @@ impl Metrics {
             registry.register(name, help, family.clone());
             family
         });
-        let (snapshot, now) = (self.snapshot.load(), self.clock.now());
+        let snapshot = self.snapshot.load();
+        let now = view::counted_at(balances.iter().map(|(id, _)| id), self.clock.now());
         for (environment, kind) in snapshot
             .environments
             .values()
