@@ -84,6 +84,9 @@ pub(crate) struct Bill<'a> {
     pub(crate) max_tokens: u64,
     /// True when upstream may sample again after what was seen: server tools, MCP, compaction.
     pub(crate) samples_again: bool,
+    /// True when upstream works after its answer (batches), so that an error of the API itself
+    /// does not say that nothing was begun.
+    pub(crate) works_later: bool,
     pub(crate) assume_us_geo: bool,
     pub(crate) prices: &'a PriceBook,
 }
@@ -117,8 +120,9 @@ pub(crate) fn judge(end: &End, bill: &Bill<'_>) -> Verdict {
         Seen::Refused { status, .. } if *status < 500 => nothing(Outcome::UpstreamRefused),
         Seen::Refused { status, by_api } => {
             // 503 and 529 say that nothing was begun, whoever says it. Any other 5xx from
-            // something between us and the API says nothing about what the API did.
-            let known = *by_api || matches!(status, 503 | 529);
+            // something between us and the API says nothing about what the API did. A message
+            // that the API itself failed is not billed; a batch may have been taken before.
+            let known = (*by_api && !bill.works_later) || says_not_begun(*status);
             if known {
                 nothing(Outcome::UpstreamFailed)
             } else {
@@ -139,6 +143,11 @@ pub(crate) fn judge(end: &End, bill: &Bill<'_>) -> Verdict {
         (Some(Gone::Recalled), _) => Outcome::Cut,
     };
     Verdict { outcome, ..verdict }
+}
+
+/// True for a status that says that nothing was begun.
+pub(crate) fn says_not_begun(status: u16) -> bool {
+    matches!(status, 503 | 529)
 }
 
 fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {

@@ -30,7 +30,7 @@ use crate::batch::{OpenBatch, tells_of_a_batch};
 use crate::body::Hold;
 use crate::connect::{Place, SendFault};
 use crate::decide::{Decided, Destination};
-use crate::ending::{End, Gone, Seen};
+use crate::ending::{End, Gone, Seen, says_not_begun};
 use crate::gateway::Inner;
 use crate::headers::{self, CALL, REQUEST_ID, RETRY_AFTER_MS, SHOULD_RETRY, WARNING, call_value};
 use crate::identify::Call;
@@ -258,6 +258,10 @@ impl Dispatch {
         }
     }
 
+    fn submits_batch(&self) -> bool {
+        self.permit.tale().subject.route == Route::BatchCreate
+    }
+
     /// Whether upstream's own rate limits are passed on.
     pub(crate) fn keeps_rate_limits(&self) -> bool {
         self.settings().forward_rate_limit_headers
@@ -348,11 +352,13 @@ impl Dispatch {
 
     /// Hands the answer over, or says why there is none.
     fn finish(self, attempt: Attempt, client: Client) {
+        let submits = self.submits_batch();
         let (seen, fault) = match attempt {
             Attempt::Answer(response, place) => {
                 return self.deliver(response, place, client);
             }
             Attempt::NotConnected => (Seen::NotSent, Fault::Unreachable),
+            Attempt::Lost | Attempt::TimedOut if submits => (Seen::Silent, Fault::BatchLost),
             Attempt::Lost => (Seen::Silent, Fault::Lost),
             Attempt::TimedOut => {
                 let waited_ms = self.settings().first_byte_ms_max;
@@ -388,6 +394,10 @@ impl Dispatch {
         }
         let drain_max = Duration::from_millis(self.settings().drain_ms_max);
         let status = response.status();
+        if self.submits_batch() && status.is_server_error() && !says_not_begun(status.as_u16()) {
+            // It may have been taken. SDKs would submit it again by themselves.
+            out.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
         let flow = Flow::new(self.permit, self.entry, self.destination, place, response);
         if let Some(gone) = client.gone {
             let gateway = flow.gateway().clone();

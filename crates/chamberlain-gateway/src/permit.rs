@@ -9,7 +9,7 @@ use chamberlain_core::anthropic::meter::SoFar;
 use chamberlain_core::ledger::cost::CostContext;
 use chamberlain_core::ledger::cut::may_be_used_up;
 use chamberlain_core::money::Money;
-use chamberlain_core::record::{Certainty, Notice, Outcome, Settlement, Severity};
+use chamberlain_core::record::{Certainty, Notice, Outcome, Route, Settlement, Severity};
 use chamberlain_core::usage::Tokens;
 use serde_json::{Map, json};
 use tokio::time::Instant;
@@ -240,6 +240,7 @@ impl Held {
             max_tokens: subject.max_tokens,
             // What an answer that was cut off for want of money costs is not known either.
             samples_again: subject.samples_again || self.reservation.short,
+            works_later: subject.route == Route::BatchCreate,
             assume_us_geo: call.snapshot.settings.assume_us_geo,
             prices: &call.snapshot.prices,
         };

@@ -57,6 +57,8 @@ pub(crate) enum Fault {
     UploadLost,
     /// Upstream's: what it made of an upload could not be read.
     UploadUnreadable,
+    /// Upstream's: it did not answer the submission of a batch; whether it took it is unknown.
+    BatchLost,
     /// Upstream's: it took a batch that could not be bound to its virtual key.
     BatchUnbound,
     /// Upstream's: what it says of a batch cannot be read, so that its link cannot be changed.
@@ -97,6 +99,7 @@ impl Fault {
             Fault::UploadLost => (502, T::ApiError, "upload_lost", true),
             Fault::UploadUnreadable => (502, T::ApiError, "upload_unreadable", false),
             // Trying again would submit it again.
+            Fault::BatchLost => (502, T::ApiError, "batch_lost", false),
             Fault::BatchUnbound => (502, T::ApiError, "batch_unbound", false),
             Fault::BatchUnreadable => (502, T::ApiError, "batch_unreadable", true),
             Fault::Ours => (500, T::ApiError, "internal", true),
@@ -167,6 +170,10 @@ impl Fault {
             Fault::UploadUnreadable => "Anthropic took the upload, and what it answered could not \
                 be read, so the file could not be bound to your virtual key and nobody can reach \
                 it through Chamberlain. Your operator will find the call in the log."
+                .to_owned(),
+            Fault::BatchLost => "Anthropic did not answer the submission of this batch. It may have \
+                taken it, so the batch stays charged at its upper bound; do not submit it again \
+                before your operator has looked for it in the Anthropic Console."
                 .to_owned(),
             Fault::BatchUnbound => "Anthropic took this batch, but it could not be bound to your \
                 virtual key, so it cannot be reached through Chamberlain. It may run and stays \

@@ -201,7 +201,7 @@ def test_a_submission_that_nobody_heard_of_stays_charged(world):
                "x-mock-scenario": "reset billed=true"}
     with httpx.Client(base_url=house.gateway, headers=headers) as http:
         answer = http.post(PATH, json={"requests": [item("a")]})
-    assert answer.headers["x-chamberlain-code"] == "upstream_connection_lost"
+    assert answer.headers["x-chamberlain-code"] == "batch_lost"
     call = house.calls()[0]
     assert (call["certainty"], call["cost"]) == ("unsettled", call["reserved"])
     assert Decimal(call["cost"]) >= billed(mock.journal()) > 0

@@ -16,17 +16,22 @@ fn judged(seen: Seen, gone: Option<Gone>, free: bool) -> Verdict {
 
 fn judged_with(seen: Seen, gone: Option<Gone>, free: bool, samples_again: bool) -> Verdict {
     let prices = PriceBook::builtin();
-    let bill = Bill {
-        free,
+    let bill = Bill { free, samples_again, ..bill(&prices) };
+    judge(&End { gone, ..End::new(seen, 200) }, &bill)
+}
+
+fn bill(prices: &PriceBook) -> Bill<'_> {
+    Bill {
+        free: false,
         reserved: reserved(),
         at: Timestamp::from_rfc3339("2026-11-23T12:00:00Z").unwrap(),
         requested_model: MODEL,
         max_tokens: 1_000,
-        samples_again,
+        samples_again: false,
+        works_later: false,
         assume_us_geo: false,
-        prices: &prices,
-    };
-    judge(&End { gone, ..End::new(seen, 200) }, &bill)
+        prices,
+    }
 }
 
 fn row(seen: Seen, gone: Option<Gone>) -> (Outcome, Certainty, Money) {
@@ -58,6 +63,22 @@ fn a_batch_that_was_taken_stays_charged_until_its_results_tell() {
     assert_eq!(judged(Seen::Accepted, None, false).concern, None);
     let left = (Outcome::ClientLeft, Certainty::Unsettled, reserved());
     assert_eq!(row(Seen::Accepted, Some(Gone::Left)), left);
+}
+
+#[test]
+fn a_batch_whose_submission_failed_may_have_been_taken() {
+    let prices = PriceBook::builtin();
+    let bill = Bill { works_later: true, ..bill(&prices) };
+    let charged = |status| {
+        let verdict = judge(&End::new(Seen::Refused { status, by_api: true }, status), &bill);
+        (verdict.certainty, verdict.cost)
+    };
+    for status in [500, 502, 504] {
+        assert_eq!(charged(status), (Certainty::Unsettled, reserved()), "{status}");
+    }
+    for status in [400, 413, 429, 503, 529] {
+        assert_eq!(charged(status), (Certainty::Settled, Money::ZERO), "{status}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn all() -> Vec<Fault> {
         Fault::UploadUnreadable,
         Fault::BatchUnbound,
         Fault::BatchUnreadable,
+        Fault::BatchLost,
     ];
     for (at, fault) in all.iter().enumerate() {
         assert_eq!(at, place(fault), "{fault:?} is missing, twice, or out of order");
@@ -52,6 +53,7 @@ fn place(fault: &Fault) -> usize {
         Fault::UploadUnreadable => 16,
         Fault::BatchUnbound => 17,
         Fault::BatchUnreadable => 18,
+        Fault::BatchLost => 19,
     }
 }
 

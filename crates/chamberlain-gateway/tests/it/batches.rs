@@ -310,7 +310,8 @@ async fn a_submission_without_an_answer_stays_charged() {
     let (world, _) = world().await;
     world.upstream.then(Act::Hangup);
     let answer = world.ask(world.request(PATH, two())).await;
-    answer.is_refused(502, "api_error", "upstream_connection_lost");
+    answer.is_refused(502, "api_error", "batch_lost");
+    assert_eq!(answer.header("x-should-retry"), Some("false"), "it may run already");
     let settled = world.journal.settlements().remove(0);
     assert_eq!((settled.certainty, settled.cost), (Certainty::Unsettled, settled.reserved));
     assert_eq!(world.journal.notices("ledger.unsettled").len(), 1);
@@ -324,11 +325,19 @@ async fn a_submission_without_an_answer_stays_charged() {
     assert_eq!(world.journal.notices("batch.unbound").len(), 1);
 
     // What upstream refused costs nothing.
+    // Failed, perhaps after it was taken: freed, it could run without a bill.
+    world.upstream.then_answer(Answer::json(500, error("api_error")));
+    let answer = world.ask(world.request(PATH, two())).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (500, error("api_error").as_str()));
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+    let settled = world.journal.settlements().remove(2);
+    assert_eq!((settled.certainty, settled.cost), (Certainty::Unsettled, settled.reserved));
+
     world.upstream.then_answer(Answer::json(400, error("invalid_request_error")));
     let answer = world.ask(world.request(PATH, two())).await;
     assert_eq!(answer.status.as_u16(), 400);
-    assert_eq!(world.journal.settlements()[2].cost, Money::ZERO);
-    world.settled(3).await;
+    assert_eq!(world.journal.settlements()[3].cost, Money::ZERO);
+    world.settled(4).await;
 }
 
 #[tokio::test]
