@@ -54,10 +54,11 @@ impl Batches {
         self.changed.notify_waiters();
     }
 
-    /// Has a batch looked at soon.
+    /// Has a batch looked at soon. Not while looking fails: whoever asks again and again would use
+    /// up the looks after which a batch is given up within a second or two.
     pub(crate) fn nudge(&self, id: &ResourceId) {
         let mut open = self.open.lock();
-        let Some(slot) = open.get_mut(id) else { return };
+        let Some(slot) = open.get_mut(id).filter(|slot| slot.batch.failures == 0) else { return };
         let now = Instant::now();
         let soonest = slot.looked.map_or(now, |looked| (looked + NUDGED_PAUSE).max(now));
         if soonest < slot.next {
@@ -117,5 +118,47 @@ impl Batches {
     /// The next change.
     pub(super) fn changed(&self) -> Notified<'_> {
         self.changed.notified()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chamberlain_core::id::{EnvironmentName, VirtualKeyId};
+    use chamberlain_core::resource::ResourceKind;
+
+    use super::*;
+
+    fn batch() -> OpenBatch {
+        let resource = Resource {
+            kind: ResourceKind::Batch,
+            id: ResourceId::parse("msgbatch_1").unwrap(),
+            virtual_key: VirtualKeyId::new("key"),
+            environment: EnvironmentName::new("production"),
+            upstream_key: None,
+            created: Timestamp::from_ms(0),
+            expires: None,
+            about: serde_json::Map::new(),
+        };
+        let call = CallId::mint(Timestamp::from_ms(0), [0; 10]);
+        let submitted_at = Timestamp::from_ms(0);
+        OpenBatch { resource, call, submitted_at, items: 1, failures: 0, gone: 0 }
+    }
+
+    #[test]
+    fn asking_hurries_a_look_but_not_after_one_that_failed() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let batches = Batches::default();
+        let id = batch().resource.id;
+        let next = || batches.due().unwrap_err().unwrap();
+        batches.open(batch(), HOUR);
+        let calm = next();
+        batches.nudge(&id);
+        assert!(batches.due().is_ok(), "at once");
+        batches.again(OpenBatch { failures: 1, gone: 1, ..batch() }, HOUR);
+        batches.nudge(&id);
+        assert!(next() >= calm, "three such looks give a batch up");
+        batches.again(batch(), HOUR);
+        batches.nudge(&id);
+        assert!(next() < calm);
     }
 }
