@@ -30,7 +30,8 @@ const BIND: &str = "
     ON CONFLICT (kind, id) DO NOTHING";
 
 const BIND_AGAIN: &str = "
-    UPDATE resources SET upstream_key = ?4, expires_at = ?5, about = ?6
+    UPDATE resources
+    SET upstream_key = ?4, expires_at = ?5, about = iif(?6 = '{}', about, ?6)
     WHERE kind = ?1 AND id = ?2 AND virtual_key = ?3";
 
 /// Rows taken away in one transaction: calls that are being made wait for it.
@@ -38,7 +39,9 @@ const STEP: u64 = 5_000;
 
 const PRUNE: &str = "
     DELETE FROM resources WHERE (kind, id) IN (
-        SELECT kind, id FROM resources WHERE expires_at < ?1 LIMIT ?2)";
+        SELECT kind, id FROM resources WHERE expires_at < ?1
+            AND NOT (kind = 'batch' AND json_extract(about, '$.state') IS 'open')
+        LIMIT ?2)";
 
 /// Something to be kept about a resource.
 pub(crate) enum Keeping {
@@ -58,7 +61,8 @@ impl Word for ResourceKind {
 
 impl Store {
     /// Binds a resource to its virtual key. When the answer is [`Binding::Bound`], it survives a
-    /// process kill. Bound again to the same key, it keeps its age and takes the rest anew.
+    /// process kill. Bound again to the same key, it keeps its age, and what is
+    /// remembered of it where nothing new is; the rest it takes anew.
     pub fn bind(&self, resource: Resource) -> oneshot::Receiver<Result<Binding, StoreFault>> {
         let (answer, answered) = oneshot::channel();
         self.push(Item::Bind(Box::new(Keeping::Bind(resource)), answer));
@@ -139,7 +143,9 @@ impl Store {
         })
     }
 
-    /// Takes away resources that expired before `before`. Gives how many are gone. Blocks.
+    /// Takes away resources that expired before `before`, but no batch whose cost is not known yet:
+    /// it is let go by whoever learns it, or tells a person that it will not be. Gives how many
+    /// are gone. Blocks.
     ///
     /// # Errors
     /// When the store cannot be written.

@@ -69,6 +69,8 @@ fn a_resource_never_changes_its_owner() {
     let mut again = resource(ResourceKind::File, "file_1", "alpha", 0);
     again.about.insert("size".into(), json!(3));
     assert_eq!(bind(&store, &again), Binding::Bound);
+    let named_by_an_answer = resource(ResourceKind::File, "file_1", "alpha", 0);
+    assert_eq!(bind(&store, &named_by_an_answer), Binding::Bound, "and its size is not forgotten");
     let thief = resource(ResourceKind::File, "file_1", "beta", 0);
     assert_eq!(bind(&store, &thief), Binding::Taken);
     let kept = Resource { created: first.created, ..again };
@@ -138,8 +140,16 @@ fn what_expired_is_forgotten_in_time() {
         it.expires = expires.map(|ms| now().plus_ms(ms));
         bind(&store, &it);
     }
-    assert_eq!(store.prune_resources(now()).unwrap(), 1);
+    for (text, state) in [("batch_open", "open"), ("batch_known", "settled")] {
+        let mut it = resource(ResourceKind::Batch, text, "alpha", 9);
+        it.expires = Some(now().plus_ms(-2));
+        it.about.insert("state".into(), json!(state));
+        bind(&store, &it);
+    }
+    assert_eq!(store.prune_resources(now()).unwrap(), 2);
     assert_eq!(store.prune_resources(now()).unwrap(), 0);
+    assert_eq!(find(&store, ResourceKind::Batch, "batch_known"), None);
+    assert_eq!(store.open_batches().unwrap().len(), 1, "its cost is still to be learned");
     assert_eq!(find(&store, ResourceKind::Container, "c_1"), None);
     assert!(find(&store, ResourceKind::Container, "c_2").is_some());
     assert!(find(&store, ResourceKind::Container, "c_3").is_some());
