@@ -31,6 +31,7 @@ pub struct ThreadMemory {
     mcp: bool,
     cache_writes: CacheWrites,
     compaction: bool,
+    context_edits: bool,
     unknown: bool,
     plain: bool,
     speed: Speed,
@@ -55,6 +56,7 @@ impl ThreadMemory {
             mcp: facts.mcp,
             cache_writes: facts.cache_writes,
             compaction: facts.compaction,
+            context_edits: facts.context_edits,
             unknown: facts.thread_unknown || !facts.unknown_fields.is_empty(),
             plain: facts.plain,
             speed: facts.speed,
@@ -103,6 +105,9 @@ impl RequestFacts {
         self.mcp |= memory.mcp;
         self.cache_writes = self.cache_writes.max(memory.cache_writes);
         self.compaction |= memory.compaction;
+        // A turn that is edited says how long it was without what was left out, and whether the
+        // thread goes on leaving that out is nowhere said.
+        self.context_edits |= memory.context_edits;
         self.plain &= memory.plain;
         if memory.unknown {
             // The operator let the field pass when the thread was begun; what it does stays unknown.
@@ -220,6 +225,15 @@ mod tests {
             assert!(seen.prompt_is_elsewhere && seen.unknown_fields.is_empty());
             assert_eq!(seen.capabilities, [Capability::Tools, Capability::WebSearch]);
         }
+    }
+
+    #[test]
+    fn after_edits_the_length_of_no_later_turn_is_used() {
+        let first = RequestFacts { context_edits: true, ..turn(Thread::Create) };
+        let mut second = turn(Thread::Continue);
+        assert_eq!(next_after(&first, &usage(100, 20), &mut second), None);
+        let third = &mut turn(Thread::Continue);
+        assert_eq!(next_after(&second, &usage(30, 20), third), None, "100 may be back in it");
     }
 
     #[test]
