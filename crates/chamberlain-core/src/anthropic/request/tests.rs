@@ -366,6 +366,9 @@ fn tools_are_told_apart_by_type() {
         (json!({"type": "advisor_20260301"}), Capability::Advisor),
         (json!({"type": "mcp_toolset", "mcp_server_name": "s"}), Capability::Mcp),
         (json!({"type": "dream_20270101"}), Capability::UnknownServerTool),
+        (json!({"type": "bash_code_execution_20270101"}), Capability::UnknownServerTool),
+        (json!({"type": "browser_task_20270101"}), Capability::UnknownServerTool),
+        (json!({"type": "memory_2027"}), Capability::UnknownServerTool),
         (json!({"type": "Custom"}), Capability::UnknownServerTool),
         (json!({"type": ""}), Capability::UnknownServerTool),
     ] {

@@ -119,7 +119,15 @@ fn client_tool(type_name: &str) -> Option<u64> {
     if type_name == "custom" {
         return Some(0);
     }
-    CLIENT.iter().find(|(prefix, _)| type_name.starts_with(prefix)).map(|&(_, tokens)| tokens)
+    let is_one = |(prefix, _): &&(&str, u64)| type_name.strip_prefix(prefix).is_some_and(is_dated);
+    CLIENT.iter().find(is_one).map(|&(_, tokens)| tokens)
+}
+
+/// Whether this is what follows the name of a client tool: its date. Another word there makes it
+/// another tool (`bash_code_execution_…`), which upstream may run.
+fn is_dated(rest: &str) -> bool {
+    let date = rest.strip_prefix("toolset_").unwrap_or(rest);
+    date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Which server tool a `type` names. A version that is not known may have another price, so it is
