@@ -119,12 +119,23 @@ impl Inner {
             return Ok(original.clone());
         }
         let settings = &call.snapshot.settings;
-        let limit_bytes = settings.batch_body_bytes_max;
-        hold.grow(limit_bytes, settings.bodies_in_flight_bytes_max)?;
+        // The most that it may decode to is more than a key's share of all memory; few do.
+        let (mut room_bytes, mut full) = (settings.batch_body_bytes_max, None);
+        while let Err(refusal) = hold.grow(room_bytes, settings.bodies_in_flight_bytes_max) {
+            room_bytes /= 2;
+            if room_bytes < original.len() {
+                return Err(refusal.into());
+            }
+            full = Some(refusal);
+        }
         let encoded = original.clone();
-        let work = move || decode(encoding, &encoded, limit_bytes);
-        let decoded = self.calls.spawn_blocking(work).await.map_err(|_| Fault::Ours)??;
-        hold.shrink(limit_bytes - decoded.len().min(limit_bytes));
+        let work = move || decode(encoding, &encoded, room_bytes);
+        let decoded = self.calls.spawn_blocking(work).await.map_err(|_| Fault::Ours)?;
+        let decoded = decoded.map_err(|refusal| match (&refusal, full) {
+            (Refusal::TooLarge { .. }, Some(full)) => full,
+            _ => refusal,
+        })?;
+        hold.shrink(room_bytes - decoded.len().min(room_bytes));
         Ok(decoded)
     }
 

@@ -1,6 +1,7 @@
 //! Batches: everything they may cost is set aside before they leave, nobody sees another's, and
 //! what they did cost is learned without the client.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -324,7 +325,6 @@ async fn a_submission_without_an_answer_stays_charged() {
     assert_eq!(world.journal.settlements()[1].certainty, Certainty::Unsettled);
     assert_eq!(world.journal.notices("batch.unbound").len(), 1);
 
-    // What upstream refused costs nothing.
     // Failed, perhaps after it was taken: freed, it could run without a bill.
     world.upstream.then_answer(Answer::json(500, error("api_error")));
     let answer = world.ask(world.request(PATH, two())).await;
@@ -333,6 +333,7 @@ async fn a_submission_without_an_answer_stays_charged() {
     let settled = world.journal.settlements().remove(2);
     assert_eq!((settled.certainty, settled.cost), (Certainty::Unsettled, settled.reserved));
 
+    // What upstream refused costs nothing.
     world.upstream.then_answer(Answer::json(400, error("invalid_request_error")));
     let answer = world.ask(world.request(PATH, two())).await;
     assert_eq!(answer.status.as_u16(), 400);
@@ -437,4 +438,29 @@ async fn a_frozen_key_does_not_keep_its_batch_from_being_settled() {
     world.until("the true-up", |world| !world.journal.true_ups().is_empty()).await;
     let answer = world.ask(ask(&world, Method::GET, "/v1/messages/batches/msgbatch_1")).await;
     assert_eq!(answer.code(), Some("key_revoked"));
+}
+
+fn gzip(plain: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_compressed_batch_is_taken_and_no_more_memory_than_there_is() {
+    let (world, _) = world().await;
+    world.publish(|snapshot| {
+        snapshot.settings.batch_body_bytes_max = 1 << 20;
+        snapshot.settings.bodies_in_flight_bytes_max = 1 << 20;
+    });
+    let send = async |plain: &str| {
+        let mut request = world.request(PATH, gzip(plain));
+        request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+        world.ask(request).await
+    };
+    let answer = send(&two()).await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
+    let long = format!("{{{}", " ".repeat(600_000));
+    send(&long).await.is_refused(429, "rate_limit_error", "bodies_in_flight_of_key");
+    world.settled(1).await;
 }
