@@ -22,7 +22,7 @@ use crate::headers::{BETA, OPERATION, VERSION};
 use crate::identify::{Call, Identified, carries_key};
 use crate::notice::Witness;
 use crate::own::Home;
-use crate::refuse::{Fault, Stop};
+use crate::refuse::Stop;
 
 /// Bodies above this size are decoded and parsed beside the threads that move bytes.
 const HEAVY_BYTES: usize = 512 * 1024;
@@ -130,7 +130,7 @@ impl Inner {
         }
         let encoded = original.clone();
         let work = move || decode(encoding, &encoded, room_bytes);
-        let decoded = self.calls.spawn_blocking(work).await.map_err(|_| Fault::Ours)?;
+        let decoded = body::beside(&self.calls, hold, work).await?;
         let decoded = decoded.map_err(|refusal| match (&refusal, full) {
             (Refusal::TooLarge { .. }, Some(full)) => full,
             _ => refusal,
@@ -163,8 +163,7 @@ impl Inner {
         if encoding != Encoding::Identity {
             hold.grow(limit_bytes, settings.bodies_in_flight_bytes_max)?;
         }
-        let done = self.calls.spawn_blocking(work).await.map_err(|_| Fault::Ours)?;
-        let (decoded, facts) = done?;
+        let (decoded, facts) = body::beside(&self.calls, hold, work).await??;
         if encoding != Encoding::Identity {
             hold.shrink(limit_bytes - decoded.len().min(limit_bytes));
         }

@@ -11,12 +11,13 @@ use chamberlain_core::batch::{BadBatch, BatchBound, inspect};
 use http::HeaderValue;
 
 use super::own::Named;
+use crate::body::beside;
 use crate::bound::{Bounded, Pass, context, terms};
 use crate::decide::{Decided, policies, warning_text};
 use crate::gateway::Inner;
 use crate::identify::Call;
 use crate::record::Subject;
-use crate::refuse::{Fault, Stop};
+use crate::refuse::Stop;
 
 /// What stands for the model of a batch that asks for several.
 pub(crate) const SEVERAL_MODELS: &str = "several";
@@ -39,7 +40,7 @@ impl Inner {
             (decided.content.decoded.clone(), decided.subject.operation.clone());
         let work = move || look(&call, &caller, operation.as_deref(), &body);
         // A batch has up to 256 MB, and there is no telling from its size how long it takes.
-        let looked = self.calls.spawn_blocking(work).await.map_err(|_| Fault::Ours)??;
+        let looked = beside(&self.calls, &mut decided.content.hold, work).await??;
         let Looked { items, bound, model, warnings, named } = looked;
         self.refers_to_own(&decided.call, named).await?;
         let model = model.unwrap_or_else(|| SEVERAL_MODELS.to_owned());
