@@ -12,6 +12,7 @@ mod master;
 mod metrics;
 pub(crate) mod offline;
 pub(crate) mod opened;
+mod readiness;
 pub(crate) mod signals;
 mod systemd;
 mod tls;

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::console::{self, Readiness};
+use super::console;
 use super::first::{self, Ready};
 use super::journal::{FirstCall, StoreJournal};
 use super::listen::CallSocket;
@@ -31,7 +31,7 @@ use super::live::LiveGateway;
 use super::metrics::Metrics;
 use super::opened::{self, Opened, of_store};
 use super::signals::Signals;
-use super::{clock_jump, hardening, listen, logs, name_of, systemd, tls, upstream};
+use super::{clock_jump, hardening, listen, logs, name_of, readiness, systemd, tls, upstream};
 use crate::cli::context::{Context, Flags};
 use crate::config::Loaded;
 use crate::config::settings::Config;
@@ -223,7 +223,7 @@ impl<'a> Server<'a> {
             gateway.serve(listening, stop).await;
             all_settled.cancel();
         });
-        let readiness = readiness(&self.store, &self.stop);
+        let readiness = readiness::of(&self.store, &self.stop);
         let metrics = Metrics::new(
             self.gateway.clone(),
             self.store.clone(),
@@ -376,16 +376,4 @@ fn sign_head(commander: &Commander) {
     if let Err(error) = commander.execute(&Principal::Chamberlain, command) {
         tracing::error!(%error, "the audit log's head was not signed at the end");
     }
-}
-
-fn readiness(store: &Store, stop: &CancellationToken) -> Readiness {
-    let (store, stop) = (store.clone(), stop.clone());
-    Arc::new(move || match store.health().failure {
-        Some(failure) => {
-            let since = failure.since;
-            Err(format!("the store cannot be written since {since}: {}", failure.fault))
-        }
-        None if stop.is_cancelled() => Err("it is shutting down".to_owned()),
-        None => Ok(()),
-    })
 }
