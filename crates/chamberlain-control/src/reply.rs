@@ -278,6 +278,8 @@ pub struct Call {
     pub source: String,
     /// The upstream key it left with; `null` for the mock.
     pub upstream_key: Option<String>,
+    /// Whether the mock answers it: nobody bills its cost.
+    pub mock: bool,
     /// Upstream's `request-id`.
     pub upstream_request_id: Option<String>,
 }
@@ -298,7 +300,7 @@ pub struct CostLine {
     pub id: String,
     /// Its name for people.
     pub name: String,
-    /// Calls that ended.
+    /// Calls that ended, without those that the mock answered.
     pub calls: u64,
     /// Billed tokens.
     pub tokens: Tokens,
@@ -306,6 +308,10 @@ pub struct CostLine {
     pub cost: Money,
     /// In hundredths of a percent of the whole.
     pub share_basis_points: Option<u64>,
+    /// Calls that the mock answered.
+    pub mock_calls: u64,
+    /// What they would have cost; nobody bills it, and it is not in `cost`.
+    pub mock_cost: Money,
 }
 
 /// What a window cost.
@@ -317,7 +323,7 @@ pub struct CostSummary {
     pub to: Moment,
     /// Only of this environment.
     pub environment: Option<String>,
-    /// Calls that ended.
+    /// Calls that ended, without those that the mock answered.
     pub calls: u64,
     /// Billed tokens.
     pub tokens: Tokens,
@@ -325,6 +331,12 @@ pub struct CostSummary {
     pub cost: Money,
     /// Of it: charged for calls whose outcome is unknown.
     pub unsettled: Money,
+    /// Of it: estimated.
+    pub estimated: Money,
+    /// Calls that the mock answered.
+    pub mock_calls: u64,
+    /// What they would have cost; nobody bills it, and it is not in `cost`.
+    pub mock_cost: Money,
     /// By environment, dearest first.
     pub by_environment: Vec<CostLine>,
     /// By served model, dearest first.
@@ -340,7 +352,7 @@ pub struct CostTopLines {
     pub from: Moment,
     /// First moment after.
     pub to: Moment,
-    /// The whole cost.
+    /// The whole cost, without what the mock answered.
     pub cost: Money,
     /// The lines, dearest first.
     pub lines: Vec<CostLine>,

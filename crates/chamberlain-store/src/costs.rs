@@ -21,34 +21,42 @@ const HOUR_MS: i64 = 3_600_000;
 /// Every closed call of the span `?1` to `?4`, summed up or single. `?5` is the mark of the
 /// rollups; whole hours lie from `?2` to `?3`.
 const SPAN: &str = "
-    SELECT virtual_key, environment, model, operation, certainty, calls, cost, tokens_input,
+    SELECT virtual_key, environment, model, operation, certainty, mock, calls, cost, tokens_input,
            tokens_write_5m, tokens_write_1h, tokens_read, tokens_output
     FROM rollups WHERE hour >= ?2 AND hour < ?3
     UNION ALL
     SELECT virtual_key, environment, ifnull(served_model, model), ifnull(operation, ''),
-           certainty, 1, cost, tokens_input, tokens_write_5m, tokens_write_1h, tokens_read,
-           tokens_output
+           certainty, upstream_key IS NULL, 1, cost, tokens_input, tokens_write_5m,
+           tokens_write_1h, tokens_read, tokens_output
     FROM calls INDEXED BY calls_by_closing WHERE closed_seq >= ?5 AND at >= ?1 AND at < ?4
     UNION ALL
     SELECT virtual_key, environment, ifnull(served_model, model), ifnull(operation, ''),
-           certainty, 1, cost, tokens_input, tokens_write_5m, tokens_write_1h, tokens_read,
-           tokens_output
+           certainty, upstream_key IS NULL, 1, cost, tokens_input, tokens_write_5m,
+           tokens_write_1h, tokens_read, tokens_output
     FROM calls INDEXED BY calls_by_time WHERE at >= ?1 AND at < min(?2, ?4) AND closed_seq < ?5
     UNION ALL
     SELECT virtual_key, environment, ifnull(served_model, model), ifnull(operation, ''),
-           certainty, 1, cost, tokens_input, tokens_write_5m, tokens_write_1h, tokens_read,
-           tokens_output
+           certainty, upstream_key IS NULL, 1, cost, tokens_input, tokens_write_5m,
+           tokens_write_1h, tokens_read, tokens_output
     FROM calls INDEXED BY calls_by_time WHERE at >= max(?2, ?3) AND at < ?4 AND closed_seq < ?5";
 
 /// Sums. A cost is summed in two halves, because SQLite's sums end at 64 bits.
 const SUMS: &str = "
-    ifnull(sum(calls), 0), ifnull(sum(cost / 1000000), 0), ifnull(sum(cost % 1000000), 0),
-    ifnull(sum(cost / 1000000) FILTER (WHERE certainty = 'unsettled'), 0),
-    ifnull(sum(cost % 1000000) FILTER (WHERE certainty = 'unsettled'), 0),
-    ifnull(sum(cost / 1000000) FILTER (WHERE certainty = 'estimated'), 0),
-    ifnull(sum(cost % 1000000) FILTER (WHERE certainty = 'estimated'), 0),
-    ifnull(sum(tokens_input), 0), ifnull(sum(tokens_write_5m), 0),
-    ifnull(sum(tokens_write_1h), 0), ifnull(sum(tokens_read), 0), ifnull(sum(tokens_output), 0)";
+    ifnull(sum(calls) FILTER (WHERE NOT mock), 0),
+    ifnull(sum(cost / 1000000) FILTER (WHERE NOT mock), 0),
+    ifnull(sum(cost % 1000000) FILTER (WHERE NOT mock), 0),
+    ifnull(sum(cost / 1000000) FILTER (WHERE NOT mock AND certainty = 'unsettled'), 0),
+    ifnull(sum(cost % 1000000) FILTER (WHERE NOT mock AND certainty = 'unsettled'), 0),
+    ifnull(sum(cost / 1000000) FILTER (WHERE NOT mock AND certainty = 'estimated'), 0),
+    ifnull(sum(cost % 1000000) FILTER (WHERE NOT mock AND certainty = 'estimated'), 0),
+    ifnull(sum(tokens_input) FILTER (WHERE NOT mock), 0),
+    ifnull(sum(tokens_write_5m) FILTER (WHERE NOT mock), 0),
+    ifnull(sum(tokens_write_1h) FILTER (WHERE NOT mock), 0),
+    ifnull(sum(tokens_read) FILTER (WHERE NOT mock), 0),
+    ifnull(sum(tokens_output) FILTER (WHERE NOT mock), 0),
+    ifnull(sum(calls) FILTER (WHERE mock), 0),
+    ifnull(sum(cost / 1000000) FILTER (WHERE mock), 0),
+    ifnull(sum(cost % 1000000) FILTER (WHERE mock), 0)";
 
 /// Of which calls to sum up the cost.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,10 +102,10 @@ pub enum CostBy {
     Operation,
 }
 
-/// What calls have cost.
+/// What calls have cost. What the mock answered costs nobody anything and is told apart.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct CostSum {
-    /// Calls that ended.
+    /// Calls that ended, without those that the mock answered.
     pub calls: u64,
     /// Charged for them.
     pub cost: Money,
@@ -107,6 +115,10 @@ pub struct CostSum {
     pub estimated: Money,
     /// Their tokens.
     pub tokens: Tokens,
+    /// Calls that the mock answered.
+    pub mock_calls: u64,
+    /// What they would have cost: it was charged to budgets, and nobody bills it.
+    pub mock_cost: Money,
 }
 
 impl Store {
@@ -147,7 +159,8 @@ impl Store {
                 query.query_map(params_from_iter(values), |row| Ok((row.get(0)?, sum(row, 1)?)))?;
             let mut groups: Vec<(String, CostSum)> = rows.collect::<Result<_, _>>()?;
             groups.sort_by(|(name, sum), (other, more)| {
-                more.cost.cmp(&sum.cost).then_with(|| name.cmp(other))
+                let money = |sum: &CostSum| (sum.cost, sum.mock_cost);
+                money(more).cmp(&money(sum)).then_with(|| name.cmp(other))
             });
             Ok(groups)
         })
@@ -214,5 +227,7 @@ fn sum(row: &Row<'_>, first: usize) -> rusqlite::Result<CostSum> {
             cache_read: row.get(first + 10)?,
             output: row.get(first + 11)?,
         },
+        mock_calls: row.get(first + 12)?,
+        mock_cost: money(13)?,
     })
 }

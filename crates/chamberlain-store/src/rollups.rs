@@ -30,18 +30,18 @@ macro_rules! add {
     ($certainty:literal, $cost:literal, $calls:literal) => {
         concat!(
             "INSERT INTO rollups (hour, virtual_key, environment, model, operation, outcome,
-                 certainty, calls, cost, tokens_input, tokens_write_5m, tokens_write_1h,
-                 tokens_read, tokens_output)
+                 certainty, mock, calls, cost, tokens_input, tokens_write_5m,
+                 tokens_write_1h, tokens_read, tokens_output)
              SELECT at - at % 3600000, virtual_key, environment, ifnull(served_model, model),
                  ifnull(operation, ''), ifnull(outcome, 'unknown'), ",
             $certainty,
-            ", count(*), sum(",
+            ", upstream_key IS NULL, count(*), sum(",
             $cost,
             "), sum(tokens_input), sum(tokens_write_5m), sum(tokens_write_1h), sum(tokens_read),
                  sum(tokens_output)
              FROM calls WHERE ",
             $calls,
-            " GROUP BY 1, 2, 3, 4, 5, 6, 7
+            " GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
              ON CONFLICT DO UPDATE SET
                  calls = calls + excluded.calls, cost = cost + excluded.cost,
                  tokens_input = tokens_input + excluded.tokens_input,
@@ -70,7 +70,8 @@ const SUBTRACT_UNSETTLED: &str = "
       AND rollups.model = ifnull(gone.served_model, gone.model)
       AND rollups.operation = ifnull(gone.operation, '')
       AND rollups.outcome = ifnull(gone.outcome, 'unknown')
-      AND rollups.certainty = 'unsettled'";
+      AND rollups.certainty = 'unsettled'
+      AND rollups.mock = (gone.upstream_key IS NULL)";
 
 const PRUNE: &str = "
     DELETE FROM calls WHERE seq IN (

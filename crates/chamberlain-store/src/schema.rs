@@ -21,8 +21,14 @@ macro_rules! steps {
 }
 
 /// Every step, the first numbered 1.
-const STEPS: &[Step] =
-    steps!["0001_ledger", "0002_control", "0003_rollups", "0004_resources", "0005_power_lost"];
+const STEPS: &[Step] = steps![
+    "0001_ledger",
+    "0002_control",
+    "0003_rollups",
+    "0004_resources",
+    "0005_power_lost",
+    "0006_mock",
+];
 
 const MAKE_STEPS_TABLE: &str = "
     CREATE TABLE IF NOT EXISTS schema_steps (
@@ -156,5 +162,44 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection, NOW).unwrap();
         check(&connection).unwrap();
+    }
+
+    /// Calls with their sums as they stood before sums told the mock apart: two for each outcome,
+    /// of which the mock answered one; the last is not in the sums yet, and two were pruned.
+    const BEFORE_0006: &str = "
+        PRAGMA foreign_keys = OFF;
+        INSERT INTO meta VALUES ('rollups.to', x'0000000000000105');
+        INSERT INTO calls (seq, id, at, virtual_key, environment, upstream_key, route, model,
+            max_tokens, stream, source, reserved, account_set, intent_seq, closed_seq, closed_at,
+            outcome, certainty, cost, tokens_input)
+        VALUES
+            (1, x'01', 5, 'k', 'e', 'uk', 'messages', 'm', 1, 0, '', 9, 1, 1, 256, 6, 'cut',
+             'settled', 10, 100),
+            (2, x'02', 5, 'k', 'e', NULL, 'messages', 'm', 1, 0, '', 9, 1, 2, 257, 6, 'cut',
+             'settled', 20, 200),
+            (3, x'03', 5, 'k', 'e', NULL, 'messages', 'm', 1, 0, '', 9, 1, 3, 260, 6, NULL,
+             'unsettled', 40, 400),
+            (4, x'04', 5, 'k', 'e', NULL, 'messages', 'm', 1, 0, '', 9, 1, 4, 261, 6, 'cut',
+             'settled', 80, 800);
+        INSERT INTO rollups VALUES
+            (0, 'k', 'e', 'm', '', 'cut', 'settled', 4, 1030, 5300, 0, 0, 0, 0),
+            (0, 'k', 'e', 'm', '', 'unknown', 'unsettled', 1, 40, 400, 0, 0, 0, 0);";
+
+    #[test]
+    fn sums_that_are_there_are_parted_by_the_calls_that_are_there() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate_to(&mut connection, &STEPS[..5], NOW).unwrap();
+        connection.execute_batch(BEFORE_0006).unwrap();
+        migrate(&mut connection, NOW).unwrap();
+        let mut query = connection
+            .prepare("SELECT outcome, mock, calls, cost, tokens_input FROM rollups ORDER BY 1, 2")
+            .unwrap();
+        let row = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, i64, i64, i64, i64)> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        };
+        let rows: Vec<_> = query.query_map([], row).unwrap().map(Result::unwrap).collect();
+        let expected =
+            [("cut", 0, 3, 1010, 5100), ("cut", 1, 1, 20, 200), ("unknown", 1, 1, 40, 400)];
+        assert_eq!(rows, expected.map(|(a, b, c, d, e)| (a.to_owned(), b, c, d, e)));
     }
 }

@@ -3,14 +3,16 @@
     CHAMBERLAIN_BIN=target/release/chamberlain python tests/e2e/python/measure_stops.py --streams 500
 
 Opens so many streams through a real Chamberlain to the mock, stops them in each of the ways there
-are, and prints how long after the command was *started* the last words came to each client: the
-start of the command line's own process is in the figure. No test: it asserts nothing about time.
+are, and prints how long after the command was *started* the last words came to each client, as the
+table that stands in docs/performance.md: the start of the command line's own process is in it. No
+test: it asserts nothing about time.
 """
 
 import argparse
 import asyncio
 import json
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -114,7 +116,7 @@ def main():
             finally:
                 house.kill()
                 mock.kill()
-    print(f"{asked.streams} streams at a time, {asked.rounds} rounds; ms after the command was started")
+    print(f"{asked.streams} streams at a time, {asked.rounds} rounds, milliseconds", file=sys.stderr)
     print("| What is done | streams | p50 | p99 | longest |")
     print("|---|---|---|---|---|")
     for name, seconds in seen.items():

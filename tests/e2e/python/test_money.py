@@ -260,6 +260,28 @@ def test_test_mode_never_reaches_upstream(own_house, own_mock):
     assert len(own_mock.journal()) == before
 
 
+def test_what_the_mock_answers_is_no_cost(own_house, own_mock):
+    """Neither in what today cost nor in any line; it is told apart and charged to its budgets."""
+    tried, real = own_house.virtual_key("tried", test_mode=True), own_house.virtual_key("real")
+    with httpx.Client(base_url=own_house.gateway) as client:
+        for key in (tried, tried, real):
+            answer = client.post("/v1/messages", json=body(), headers=headers(key["key"]))
+            assert answer.status_code == 200
+    own_house.until_idle()
+    bill = billed(own_mock.journal())
+    assert Decimal(own_house.run("cost", "today")) == bill > 0
+    today = own_house.json("cost", "today")
+    assert (today["calls"], today["mock_calls"]) == (1, 2)
+    assert Decimal(today["mock_cost"]) == Decimal(line(own_house, "tried")["settled"]) > 0
+    top = own_house.json("cost", "top", "--by", "key")
+    lines = {row["name"]: (Decimal(row["cost"]), row["mock_calls"]) for row in top["lines"]}
+    assert lines == {"real": (bill, 0), "tried": (0, 2)} and Decimal(top["cost"]) == bill
+    assert sorted(call["mock"] for call in own_house.calls()) == [False, True, True]
+    heading, *rows = (text.split(",") for text in own_house.run("calls", "--csv").splitlines())
+    assert sorted(row[heading.index("mock")] for row in rows) == ["false", "true", "true"]
+    assert own_house.run("calls").count("completed (mock)") == 2
+
+
 def test_a_freeze_ends_a_running_stream_and_its_cost_is_what_upstream_bills(own_house, own_mock):
     """The SDK raises at once, and upstream is read on, so the true cost is known."""
     made = own_house.virtual_key("leaked")

@@ -153,6 +153,7 @@ fn call(row: CallRow, house: &House) -> Call {
         first_byte_ms: ended(|end| end.first_byte_ms),
         duration_ms: ended(|end| end.duration_ms),
         source: row.source.to_string(),
+        mock: row.upstream_key.is_none(),
         upstream_key: row.upstream_key.map(|id| id.to_string()),
         served_model: end.as_ref().and_then(|end| end.served_model.clone()),
         stop_reason: end.as_ref().and_then(|end| end.stop_reason.clone()),

@@ -53,6 +53,9 @@ impl Commander {
             tokens: sum.tokens,
             cost: sum.cost,
             unsettled: sum.unsettled,
+            estimated: sum.estimated,
+            mock_calls: sum.mock_calls,
+            mock_cost: sum.mock_cost,
             by_environment: self.cost_lines(CostBy::Environment, &filter, sum.cost, &house)?,
             by_model: self.cost_lines(CostBy::Model, &filter, sum.cost, &house)?,
         })
@@ -127,5 +130,7 @@ fn line(by: CostBy, id: String, sum: CostSum, whole: Money, house: &House) -> Co
         tokens: sum.tokens,
         cost: sum.cost,
         share_basis_points: sum.cost.basis_points_of(whole),
+        mock_calls: sum.mock_calls,
+        mock_cost: sum.mock_cost,
     }
 }

@@ -177,7 +177,8 @@ async fn an_answer_whose_link_cannot_be_changed_is_held_back() {
     let answers = [
         "<html>",
         "[]",
-        r#"{"id":"msgbatch_1","processing_status":"ended","results_url":"a","results_url":"b"}"#,
+        // Not ended: the collector needs no link, and would settle a batch that has.
+        r#"{"id":"msgbatch_1","processing_status":"canceling","results_url":"a","results_url":"b"}"#,
     ];
     for bad in answers {
         world.upstream.otherwise(move |_| Answer::json(200, bad));

@@ -10,9 +10,11 @@ use chamberlain_core::record::{Certainty, Outcome};
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
 
-use crate::client::read;
-use crate::upstream::{Answer, data, events};
+use crate::client::{Answered, read};
+use crate::upstream::{Answer, Piece, data, events};
 use crate::world::{MODEL, World};
 
 /// Of the day; a call of these tests may cost five times as much.
@@ -100,6 +102,79 @@ async fn a_stream_that_ends_in_time_is_settled_exactly() {
     );
     assert_eq!(settlement.cost, Money::from_pico(1_100_000_000));
     assert_eq!(settlement.reserved, LIMIT);
+}
+
+/// A stream of a key that may be cut, with what has come of it so far.
+async fn begun(world: &World) -> (UnboundedSender<Piece>, JoinHandle<Answered>) {
+    let (pieces, answer) = Answer::pieces("text/event-stream");
+    world.upstream.then_answer(answer);
+    let mut connection = world.connect().await;
+    let response = connection.send(dear(world, true, false)).await.unwrap();
+    pieces.send(data(&events()[..2].concat())).ok().unwrap();
+    // The connection must outlive the answer.
+    let reading = tokio::spawn(async move {
+        let answered = read(response).await;
+        drop(connection);
+        answered
+    });
+    (pieces, reading)
+}
+
+/// More than there was money for.
+const TOO_MUCH: usize = 3_500;
+
+#[tokio::test]
+async fn what_is_used_up_with_the_last_event_is_settled_exactly() {
+    let world = world(OnShortage::Cut).await;
+    let (pieces, reading) = begun(&world).await;
+    let rest = delta(&"x".repeat(TOO_MUCH)) + &events()[4..].concat();
+    pieces.send(data(&rest)).ok().unwrap();
+    drop(pieces);
+    let answered = reading.await.unwrap();
+    assert!(!answered.broken && answered.text().ends_with(&rest));
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!(
+        (settlement.outcome, settlement.certainty),
+        (Outcome::Completed, Certainty::Settled)
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_has_begun_is_ended_first_so_that_its_client_can_be_told() {
+    let world = world(OnShortage::Cut).await;
+    let (pieces, reading) = begun(&world).await;
+    let last = delta("the last");
+    let (begun, ended) = last.split_at(last.len() / 2);
+    pieces.send(data(&(delta(&"x".repeat(TOO_MUCH)) + begun))).ok().unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Nobody takes it when the stream was cut where it stood.
+    let _ = pieces.send(data(ended));
+    let answered = reading.await.unwrap();
+    assert!(answered.broken);
+    let told = answered.text().rsplit_once("event: error\ndata: ").unwrap();
+    assert!(told.0.ends_with(&last), "{}", told.0);
+    let told: serde_json::Value = serde_json::from_str(told.1.trim()).unwrap();
+    assert_eq!(told["error"]["details"]["error_code"], "budget_cut");
+}
+
+#[tokio::test]
+async fn an_event_that_does_not_end_is_not_waited_for() {
+    let world = world(OnShortage::Cut).await;
+    let (pieces, reading) = begun(&world).await;
+    let begun = delta("y").split_once('y').unwrap().0.to_owned();
+    pieces.send(data(&(delta(&"x".repeat(TOO_MUCH)) + &begun))).ok().unwrap();
+    let mut written = 0;
+    while pieces.send(data(&"y".repeat(1_000))).is_ok() {
+        written += 1_000;
+        assert!(written < 1_000_000, "it was not ended");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let answered = reading.await.unwrap();
+    assert!(answered.broken && !answered.text().contains("event: error"));
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!((settlement.outcome, settlement.certainty), (Outcome::Cut, Certainty::Unsettled));
 }
 
 #[tokio::test]

@@ -243,17 +243,24 @@ async fn other_keys_streams_go_on_and_a_pause_or_expiry_ends_none() {
     let connection = world.connect().await;
     let ended = begin(&world, request, "text/event-stream", events[0], connection).await;
     world.publish(|snapshot| {
+        let over = Some(Timestamp::from_rfc3339("2026-11-23T11:00:00Z").unwrap());
         for key in snapshot.virtual_keys.values_mut() {
             let key = Arc::make_mut(key);
             if key.id == other {
                 key.state = KeyState::Frozen;
             } else {
-                key.expires_at = Some(Timestamp::from_rfc3339("2026-11-23T11:00:00Z").unwrap());
+                key.expires_at = over;
             }
         }
-        let (since, by, reason) = (Timestamp::default(), "test".to_owned(), "test".to_owned());
-        snapshot.organization.pause =
-            Some(Pause { since, until: None, by, reason, ends_calls: false });
+        let pause = |until, ends_calls| {
+            let (since, by, reason) = (Timestamp::default(), "test".to_owned(), "test".to_owned());
+            Some(Pause { since, until, by, reason, ends_calls })
+        };
+        snapshot.organization.pause = pause(None, false);
+        // One that is over ends nothing either, whatever it asked for.
+        for environment in snapshot.environments.values_mut() {
+            Arc::make_mut(environment).pause = pause(over, true);
+        }
     });
     // With the one ended, all have been looked at.
     let (words, pieces) = ended.broken_off().await;

@@ -4,13 +4,19 @@ use chamberlain_core::ledger::account::Balance;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Intent, Outcome};
 use chamberlain_core::time::{Calendar, Timestamp, Window, WindowKind};
-use chamberlain_store::{CallFilter, CostBy, CostFilter, Store, StoreFault, WrittenOff};
+use chamberlain_store::{CallFilter, CostBy, CostFilter, CostSum, Store, StoreFault, WrittenOff};
 
 use crate::support::*;
 
 const HOUR: i64 = 3_600_000;
 
-/// Calls over four days, two keys, two models, some unsettled, some open.
+/// What budgets were charged.
+fn spent(sum: CostSum) -> Money {
+    sum.cost.checked_add(sum.mock_cost).unwrap()
+}
+
+/// Calls over four days, two keys, two models, some unsettled, some open, some
+/// answered by the mock.
 fn busy(store: &Store) -> Vec<Intent> {
     let mut calls = Vec::new();
     for n in 0..96i64 {
@@ -18,6 +24,9 @@ fn busy(store: &Store) -> Vec<Intent> {
         let at = now().plus_ms(n * HOUR + n * 37_000);
         let mut call = intent_at(key, usd(9), at);
         call.operation = (n % 2 == 0).then(|| "translation".to_owned());
+        if n % 7 == 3 {
+            call.upstream_key = None;
+        }
         intend(store, &call);
         let mut end =
             settlement(&call, Money::from_pico(i128::from(n) * 1_234_567_891), Certainty::Settled);
@@ -69,8 +78,8 @@ fn no_sum_changes_however_far_the_roll_up_has_come() {
     let calls = store.call_sum(&CallFilter { open: Some(false), ..CallFilter::default() }).unwrap();
     let all = CostFilter::span(now(), now().plus_ms(1_000 * HOUR));
     assert_eq!(
-        (store.cost(&all).unwrap().cost, store.cost(&all).unwrap().calls),
-        (calls.cost, calls.calls)
+        (spent(store.cost(&all).unwrap()), store.cost(&all).unwrap().calls),
+        (calls.cost, calls.calls - store.cost(&all).unwrap().mock_calls)
     );
     assert_eq!(store.roll_up().unwrap(), calls.calls);
     assert_eq!(every_sum(&store), single);
@@ -81,6 +90,45 @@ fn no_sum_changes_however_far_the_roll_up_has_come() {
     let half = every_sum(&store);
     store.roll_up().unwrap();
     assert_eq!(every_sum(&store), half);
+}
+
+#[test]
+fn what_the_mock_answered_is_told_apart_however_far_the_roll_up_has_come() {
+    let house = House::new();
+    let store = house.open();
+    let end = |key: &str, upstream: bool, cost, certainty| {
+        let mut call = intent(key, usd(9));
+        if !upstream {
+            call.upstream_key = None;
+        }
+        intend(&store, &call);
+        store.settle(settlement(&call, cost, certainty));
+        call.call
+    };
+    end("alpha", true, usd(1), Certainty::Estimated);
+    end("alpha", false, usd(5), Certainty::Estimated);
+    let lost = end("beta", false, usd(9), Certainty::Unsettled);
+    settle_down(&store);
+    let all = CostFilter::span(now(), now().plus_ms(HOUR));
+    for (looked, mock) in [usd(14), usd(14), usd(7)].into_iter().enumerate() {
+        let sum = store.cost(&all).unwrap();
+        assert_eq!((sum.calls, sum.cost, sum.tokens.input), (1, usd(1), 100));
+        assert_eq!((sum.estimated, sum.unsettled), (usd(1), Money::ZERO));
+        assert_eq!((sum.mock_calls, sum.mock_cost), (2, mock));
+        let keys = store.cost_by(CostBy::VirtualKey, &all).unwrap();
+        let lines = keys.iter().map(|(key, sum)| (key.as_str(), sum.cost, sum.mock_cost));
+        let of_beta = mock.checked_sub(usd(5)).unwrap();
+        let expected = [("alpha", usd(1), usd(5)), ("beta", Money::ZERO, of_beta)];
+        assert!(lines.eq(expected), "what costs money comes first: {keys:?}");
+        match looked {
+            0 => assert_eq!(store.roll_up(), Ok(3)),
+            1 => {
+                let off = store.change(actor(), move |change| change.write_off(lost, usd(2), "it"));
+                assert_eq!(off, Ok(WrittenOff { was: usd(9), let_go: usd(9) }));
+            }
+            _ => {}
+        }
+    }
 }
 
 #[test]
@@ -119,7 +167,7 @@ fn the_balances_of_a_window_are_the_costs_of_its_span() {
     let account = accounts("alpha", calls[30].at).remove(0);
     let sum = store.cost(&CostFilter::span(start, end)).unwrap();
     let balance = balance(&store, &account);
-    assert_eq!(balance.spent(), sum.cost);
+    assert_eq!(balance.spent(), spent(sum), "budgets are charged for what the mock answers too");
     assert_eq!(balance.unsettled, sum.unsettled);
 }
 
@@ -149,7 +197,7 @@ fn a_write_off_moves_money_and_sums_alike() {
         assert!(matches!(again, Err(StoreFault::Conflict(_))), "{again:?}");
         let Window { start, end, .. } = lost.accounts[0].window;
         let day = store.cost(&CostFilter::span(start, end)).unwrap();
-        assert_eq!(balance(&store, &lost.accounts[0]).spent(), day.cost);
+        assert_eq!(balance(&store, &lost.accounts[0]).spent(), spent(day));
         store.roll_up().unwrap();
         assert_eq!(store.cost(&all).unwrap(), after);
     }

@@ -7,6 +7,7 @@ use chamberlain_control::command::CallsList;
 use chamberlain_control::door::{self, Door};
 use chamberlain_control::reply::{Call, Calls as CallsReply};
 use chamberlain_core::money::Money;
+use chamberlain_core::record::Certainty;
 use clap::Args;
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ const WIDTHS: [usize; 10] = [24, 12, 16, 26, 16, 6, 8, 8, 10, 7];
 const CSV_HEADINGS: &str = "id,at,ended_at,environment,virtual_key,virtual_key_name,operation,\
 route,model,served_model,stream,outcome,certainty,status,stop_reason,input_tokens,\
 cache_write_5m_tokens,cache_write_1h_tokens,cache_read_tokens,output_tokens,reserved_usd,cost_usd,\
-attempts,first_byte_ms,duration_ms,source,upstream_key,upstream_request_id";
+attempts,first_byte_ms,duration_ms,source,upstream_key,upstream_request_id,mock";
 
 /// Calls on record, newest first
 #[derive(Args, Debug)]
@@ -247,20 +248,29 @@ fn word<T: Serialize>(value: Option<T>) -> String {
     or_dash(value.as_ref().and_then(serde_json::Value::as_str))
 }
 
-fn row(call: &Call) -> Vec<String> {
-    let outcome = match (&call.outcome, call.certainty) {
+/// How a call ended, and in brackets what there is to know about its cost.
+fn outcome(call: &Call) -> String {
+    let outcome = match (call.outcome, call.certainty) {
         // Chamberlain stopped while it was in flight: how it ended is not known.
-        (None, Some(certainty)) => format!("unknown ({})", word(Some(certainty))),
+        (None, Some(_)) => "unknown".to_owned(),
         (None, None) => "in_flight".to_owned(),
-        (Some(outcome), Some(chamberlain_core::record::Certainty::Settled)) => word(Some(outcome)),
-        (Some(outcome), certainty) => format!("{} ({})", word(Some(outcome)), word(certainty)),
+        (Some(outcome), _) => word(Some(outcome)),
     };
+    let unsure = call.certainty.filter(|certainty| *certainty != Certainty::Settled);
+    let notes = [unsure.map(|certainty| word(Some(certainty))), call.mock.then(|| "mock".into())];
+    match notes.into_iter().flatten().collect::<Vec<String>>() {
+        notes if notes.is_empty() => outcome,
+        notes => format!("{outcome} ({})", notes.join(", ")),
+    }
+}
+
+fn row(call: &Call) -> Vec<String> {
     vec![
         call.at.to_string(),
         call.environment.clone(),
         call.virtual_key_name.clone().unwrap_or_else(|| call.virtual_key.clone()),
         call.served_model.clone().unwrap_or_else(|| call.model.clone()),
-        outcome,
+        outcome(call),
         or_dash(call.status),
         call.tokens.prompt().to_string(),
         call.tokens.output.to_string(),
@@ -303,6 +313,7 @@ fn csv(call: &Call) -> String {
         call.source.clone(),
         text(&call.upstream_key),
         text(&call.upstream_request_id),
+        call.mock.to_string(),
     ];
     fields.iter().map(|field| csv_field(field)).collect::<Vec<_>>().join(",")
 }
@@ -320,7 +331,7 @@ mod tests {
             "tokens": {"input":1,"cache_write_5m":0,"cache_write_1h":0,"cache_read":0,"output":2},
             "reserved": "0.5", "cost": null, "attempts": null, "first_byte_ms": null,
             "duration_ms": null, "source": "127.0.0.1", "upstream_key": null,
-            "upstream_request_id": null,
+            "upstream_request_id": null, "mock": false,
         });
         if ended {
             call["ended_at"] = "2026-11-23T09:00:01.000Z".into();
@@ -351,6 +362,29 @@ mod tests {
         let line = followed(&call, false);
         assert_eq!(line.split('\t').count(), HEADINGS.len(), "{line}");
         assert!(!line.contains('\u{1b}') && !followed(&call, true).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_is_unsure_or_of_the_mock_is_marked() {
+        let mut call = call("1", true);
+        let mut marks = |outcome: Option<&str>, certainty: Option<&str>, mock| {
+            let parse = |text: Option<&str>| serde_json::to_value(text).unwrap();
+            call.outcome = serde_json::from_value(parse(outcome)).unwrap();
+            call.certainty = serde_json::from_value(parse(certainty)).unwrap();
+            call.mock = mock;
+            (row(&call)[4].clone(), csv(&call).rsplit(',').next().unwrap().to_owned())
+        };
+        for (outcome, certainty, mock, shown) in [
+            (Some("completed"), Some("settled"), false, "completed"),
+            (Some("completed"), Some("settled"), true, "completed (mock)"),
+            (Some("cut"), Some("estimated"), false, "cut (estimated)"),
+            (Some("cut"), Some("estimated"), true, "cut (estimated, mock)"),
+            (None, Some("unsettled"), false, "unknown (unsettled)"),
+            (None, None, true, "in_flight (mock)"),
+        ] {
+            let expected = (shown.to_owned(), mock.to_string());
+            assert_eq!(marks(outcome, certainty, mock), expected);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! `chamberlain cost`: what calls cost. `cost today` prints a plain number first, so that scripts
-//! can use it.
+//! can use it. What the mock answered costs nobody anything: it is told apart and added to nothing.
 
 use chamberlain_control::command::{CostEstimate, CostMonth, CostToday, CostTop};
 use chamberlain_control::reply::{CostLine, CostSummary, CostTopLines, Estimate};
@@ -154,6 +154,15 @@ fn summary(out: &Out, summary: &CostSummary) -> Result<(), Failure> {
     if !summary.unsettled.is_zero() {
         out.line(&format!("of it {} for calls whose outcome is unknown", summary.unsettled))?;
     }
+    if !summary.estimated.is_zero() {
+        out.line(&format!("of it {} estimated", summary.estimated))?;
+    }
+    if summary.mock_calls > 0 {
+        let CostSummary { mock_calls, mock_cost, .. } = summary;
+        out.line(&format!(
+            "besides, the mock answered {mock_calls} calls, which would have cost {mock_cost}"
+        ))?;
+    }
     for (heading, lines) in [("environment", &summary.by_environment), ("model", &summary.by_model)]
     {
         if !lines.is_empty() {
@@ -183,9 +192,13 @@ fn table(out: &Out, heading: &str, lines: &[CostLine]) -> Result<(), Failure> {
             line.tokens.output.to_string(),
             line.cost.to_string(),
             percent(line.share_basis_points),
+            line.mock_calls.to_string(),
+            line.mock_cost.to_string(),
         ]
     });
-    out.table(&[heading, "calls", "input", "output", "cost", "share"], rows.collect())
+    let headings =
+        [heading, "calls", "input", "output", "cost", "share", "mock calls", "mock cost"];
+    out.table(&headings, rows.collect())
 }
 
 fn estimate(out: &Out, estimate: &Estimate) -> Result<(), Failure> {

@@ -38,7 +38,11 @@ fn with_nothing_configured_a_call_goes_through_and_is_on_record() {
     assert_eq!(calls["calls"][0]["virtual_key_name"], "first");
     let cost = calls["calls"][0]["cost"].as_str().unwrap().to_owned();
     let today = place.run("cost today").ok();
-    assert_eq!(today.trim(), cost, "a plain number and nothing else");
+    assert_eq!(today.trim(), "0.00", "a plain number and nothing else; the mock costs nothing");
+    let today = place.run("cost today --json").json();
+    assert_eq!((&today["mock_cost"], &today["mock_calls"]), (&cost.clone().into(), &1.into()));
+    let top = place.run("cost top --by model").ok();
+    assert!(top.contains("mock cost") || top.split('\t').count() > 7, "{top}");
     let csv = place.run("calls --csv").ok();
     assert_eq!(csv.lines().count(), 2);
     assert!(csv.contains(&cost), "{csv}");

@@ -9,4 +9,5 @@ mod lifecycle;
 mod metrics;
 mod service;
 mod spending;
+mod stopping;
 mod tidy;

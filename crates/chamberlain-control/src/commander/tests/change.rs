@@ -1,6 +1,7 @@
 //! What changes something: on record with before and after, published at once.
 
 use chamberlain_core::admission::key::KeyState;
+use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::Severity;
@@ -8,8 +9,8 @@ use chamberlain_core::time::WindowKind;
 
 use super::*;
 use crate::command::{
-    BudgetSet, ConfigReload, KeyList, KeyRemove, KeyShow, LimitSet, Pause, Resume, VirtualFreeze,
-    VirtualList, VirtualRevoke, VirtualShow, VirtualUnfreeze, VirtualUpdate,
+    BudgetSet, ConfigReload, KeyList, KeyRemove, KeyShow, LimitSet, Pause, Resume, VirtualCreate,
+    VirtualFreeze, VirtualList, VirtualRevoke, VirtualShow, VirtualUnfreeze, VirtualUpdate,
 };
 use crate::reply::UpstreamKeyState;
 use crate::wire::Change;
@@ -58,6 +59,43 @@ fn a_virtual_key_from_birth_to_end() {
     assert_eq!(world.ask(all).unwrap().keys.len(), 1);
     world.ask(create("nightly")).unwrap();
     assert!(world.verifies());
+}
+
+#[test]
+fn what_a_key_does_for_want_of_money_is_refuse_unless_asked_and_always_on_record() {
+    let world = World::new();
+    let id = VirtualKeyId::new(world.ask(create("ci")).unwrap().id);
+    let published = |world: &World| world.published().virtual_keys[&id].policy.on_shortage;
+    assert_eq!(published(&world), OnShortage::Refuse);
+    let mut was = "refuse";
+    for (asked, is) in [(OnShortage::Cut, "cut"), (OnShortage::Refuse, "refuse")] {
+        let update = |on_shortage, max_tokens| VirtualUpdate {
+            key: "ci".to_owned(),
+            on_shortage,
+            max_tokens,
+            ..VirtualUpdate::default()
+        };
+        world.ask(update(Some(asked), Change::Keep)).unwrap();
+        assert_eq!(published(&world), asked);
+        let record = world.last_record();
+        assert_eq!(
+            (record.actor.as_str(), record.kind.as_str()),
+            ("person:ada", "virtual_key.changed")
+        );
+        // The preset is not written.
+        let said = |when: &str| record.facts[when]["policy"].get("on_shortage").cloned();
+        let [before, after] = ["before", "after"].map(|when| said(when).unwrap_or("refuse".into()));
+        assert_eq!((before, after), (was.into(), is.into()), "{record:?}");
+        was = is;
+        // Another change leaves it as it is.
+        world.ask(update(None, Change::Set(50))).unwrap();
+        assert_eq!(published(&world), asked);
+        world.ask(update(None, Change::Off)).unwrap();
+    }
+    let asked = VirtualCreate { on_shortage: OnShortage::Cut, ..create("short") };
+    let short = VirtualKeyId::new(world.ask(asked).unwrap().id);
+    assert_eq!(world.published().virtual_keys[&short].policy.on_shortage, OnShortage::Cut);
+    assert_eq!(world.last_record().facts["after"]["policy"]["on_shortage"], "cut");
 }
 
 #[test]
@@ -248,6 +286,10 @@ fn scopes_are_paused_and_resumed_by_somebody() {
         assert_eq!((paused.by.as_str(), paused.reason.as_str()), ("person:ada", "maintenance"));
         assert_eq!(paused.until.unwrap().0, NOON.plus_ms(7_200_000));
         assert_eq!(paused.ends_calls, scope == "staging");
+        let record = world.last_record();
+        assert_eq!((record.actor.as_str(), record.kind.as_str()), ("person:ada", "scope.paused"));
+        let ends_calls = record.facts["after"]["pause"].get("ends_calls").cloned();
+        assert_eq!(ends_calls.unwrap_or_default() == json!(true), scope == "staging", "{record:?}");
         assert!(!world.ask(VirtualShow { key: "ci".to_owned() }).unwrap().usable);
         let resume = || Resume { scope: scope.to_owned(), reason: None };
         assert_eq!(world.ask(resume()).unwrap().pause, None);

@@ -1,6 +1,6 @@
 //! What only looks.
 
-use chamberlain_core::id::CallId;
+use chamberlain_core::id::{CallId, UpstreamKeyId};
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Intent, Outcome, Route, Settlement};
@@ -18,6 +18,19 @@ impl World {
     /// Puts a call on record, ended unless `outcome` is `None`.
     fn call(
         &self,
+        number: u8,
+        key: &str,
+        operation: Option<&str>,
+        cost: Money,
+        end: Option<(Outcome, Certainty)>,
+    ) -> CallId {
+        self.call_to(Some("uk_1"), number, key, operation, cost, end)
+    }
+
+    /// The same for a call to this upstream, `None` for the mock.
+    fn call_to(
+        &self,
+        upstream: Option<&str>,
         number: u8,
         key: &str,
         operation: Option<&str>,
@@ -45,7 +58,7 @@ impl World {
             at: now,
             virtual_key: VirtualKeyId::new(key),
             environment: EnvironmentName::new("staging"),
-            upstream_key: None,
+            upstream_key: upstream.map(UpstreamKeyId::new),
             route: Route::Messages,
             operation: operation.map(str::to_owned),
             model: "claude-sonnet-4-5".to_owned(),
@@ -226,6 +239,28 @@ fn costs_are_added_up_by_whatever_is_asked() {
     world.clock.turn(24 * 3_600_000);
     assert_eq!(world.ask(CostToday::default()).unwrap().cost, Money::ZERO);
     assert_eq!(world.ask(CostMonth::default()).unwrap().cost, cents(180));
+}
+
+#[test]
+fn what_the_mock_answered_is_told_apart_and_added_to_nothing() {
+    let world = World::new();
+    let (ci, app) = (world.ask(create("ci")).unwrap().id, world.ask(create("app")).unwrap().id);
+    world.call(1, &app, None, cents(30), WELL);
+    world.call_to(None, 2, &ci, None, cents(500), WELL);
+    world.call(3, &app, None, cents(2), Some((Outcome::Cut, Certainty::Estimated)));
+    world.written();
+    let today = world.ask(CostToday::default()).unwrap();
+    assert_eq!((today.cost, today.calls, today.estimated), (cents(32), 2, cents(2)));
+    assert_eq!((today.mock_cost, today.mock_calls), (cents(500), 1));
+    assert_eq!(today.by_environment[0].share_basis_points, Some(10_000));
+    let top = world.ask(CostTop { by: CostBy::VirtualKey, ..CostTop::default() }).unwrap();
+    assert_eq!(top.cost, cents(32));
+    let line = |line: &crate::reply::CostLine| (line.name.clone(), line.cost, line.mock_cost);
+    let expected = [("app", cents(32), cents(0)), ("ci", cents(0), cents(500))];
+    assert!(top.lines.iter().map(line).eq(expected.map(|(n, a, b)| (n.to_owned(), a, b))));
+    let calls = world.ask(CallsList::default()).unwrap().calls;
+    let marks: Vec<bool> = calls.iter().rev().map(|call| call.mock).collect();
+    assert_eq!(marks, [false, true, false]);
 }
 
 #[test]

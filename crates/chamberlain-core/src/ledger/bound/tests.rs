@@ -281,3 +281,22 @@ fn what_would_fit_does_fit() {
     let own_max_tokens = with_fallbacks(&[("claude-opus-5-5", Some(9_000))]);
     assert_eq!(of(&own_max_tokens).cost_per_output_token, Money::ZERO);
 }
+
+#[test]
+fn a_field_not_known_has_no_bound_unless_the_operator_vouches_for_it() {
+    let fields = |names: &[&str]| RequestFacts {
+        unknown_fields: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..plain("claude-sonnet-5-5", 100, 1_000)
+    };
+    let allowed = ["novelty".to_owned()];
+    let vouched = BoundContext { fields_allowed: &allowed, ..CONTEXT };
+    let ask = |names: &[&str], context| bound(&fields(names), &PriceBook::builtin(), context);
+    let refused = |names: &[&str], context| match ask(names, context) {
+        Err(NoBound::Unbounded { field, .. }) => field,
+        other => panic!("{names:?}: {other:?}"),
+    };
+    assert_eq!(refused(&["novelty"], CONTEXT), "novelty");
+    assert!(ask(&["novelty"], vouched).is_ok());
+    assert_eq!(refused(&["novelty", "n"], vouched), "n");
+    assert_eq!(refused(&["messages[].novelty"], vouched), "messages[].novelty");
+}
