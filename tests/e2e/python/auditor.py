@@ -1,6 +1,7 @@
 """What must hold of a house's books, whatever was done to it; shared by all that torture one."""
 
 import time
+import urllib.request
 from decimal import Decimal
 
 from house import House
@@ -33,6 +34,17 @@ def check_idle(house: House, bill: Bill, *scopes: str) -> Decimal:
     proof = house.json("audit", "verify")
     assert proof["ok"], proof
     return truth
+
+
+def metrics(house: House) -> dict[str, float]:
+    """The metrics without labels."""
+    with urllib.request.urlopen(house.console + "/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return {
+        name: float(value)
+        for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        if "{" not in name
+    }
 
 
 def until(holds, what: str, seconds: float = 60) -> None:

@@ -14,10 +14,10 @@ import os
 import sys
 import tempfile
 import time
-import urllib.request
 from decimal import Decimal
 from pathlib import Path
 
+from auditor import metrics
 from house import House, Mock, real_looking_key
 from load import Load
 from oracle import billed
@@ -34,17 +34,6 @@ FLAT = {
     "body_bytes": (0.25, 1 << 20),
     "in_flight": (0.25, 10),
 }
-
-
-def metrics(house: House) -> dict[str, float]:
-    """The metrics without labels."""
-    with urllib.request.urlopen(house.console + "/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    return {
-        name: float(value)
-        for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-        if "{" not in name
-    }
 
 
 def sample(house: House, start: float, load: Load) -> dict:

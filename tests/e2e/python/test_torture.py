@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from decimal import Decimal
 
-from auditor import check_idle, until, used, within_limits
+from auditor import check_idle, metrics, until, used, within_limits
 from house import House, Mock, real_looking_key
 from load import Load
 from oracle import Bill
@@ -147,7 +147,7 @@ def at_the_end(house: House, bill: Bill) -> None:
 def until_trued_up(house: House, seconds: float = 60) -> None:
     """Waits until the books change no more: no call in flight, no batch to be looked at."""
     house.until_idle(seconds)
-    until(lambda: not house.json("status")["running"].get("open_batches"), "batches end", seconds)
+    until(lambda: metrics(house)["chamberlain_batches_open"] == 0, "batches end", seconds)
 
 
 def calls(house: House) -> list[dict]:
