@@ -26,6 +26,7 @@ mod identify;
 mod inspect;
 pub mod journal;
 pub mod keys;
+mod listed;
 mod listening;
 mod live;
 mod log;

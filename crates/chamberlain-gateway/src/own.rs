@@ -41,10 +41,7 @@ impl Inner {
         if wanted.is_empty() {
             return Ok(None);
         }
-        let found = self.journal.resources(wanted.clone()).await.map_err(|fault| {
-            tracing::error!(call = %call.id, error = %fault, "whose a resource is could not be read");
-            Refusal::NotOnRecord
-        })?;
+        let found = self.look_up(call, wanted.clone()).await?;
         let mut home = None;
         for ((kind, id), resource) in wanted.into_iter().zip(found) {
             let is_thread = request.previous_message.as_ref() == Some(&id);

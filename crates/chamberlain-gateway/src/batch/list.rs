@@ -3,31 +3,21 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chamberlain_core::admission::refusal::Refusal;
-use chamberlain_core::anthropic::meter::Metered;
-use chamberlain_core::anthropic::request::MalformedRequest;
 use chamberlain_core::batch::rewritten;
-use chamberlain_core::resource::{
-    PageFrom, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
-};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Response};
+use chamberlain_core::resource::{PageFrom, Resource, ResourceId, ResourceKind, ResourceList};
+use http::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::link::results_url;
 use super::object::SEEN;
 use crate::decide::Decided;
-use crate::ending::{End, Seen};
 use crate::forward::Recorded;
 use crate::gateway::Inner;
-use crate::headers::{CALL, REQUEST_ID, call_value};
-use crate::refuse::{Stop, own_request_id};
+use crate::listed::{Paging, answer_with, parameters, wrong};
+use crate::refuse::Stop;
 use crate::stream::AnswerBody;
-
-const LIMIT_PRESET: usize = 20;
-const LIMIT_MAX: usize = 1_000;
 
 #[derive(Serialize)]
 struct List<'a> {
@@ -43,39 +33,14 @@ impl Inner {
         self: Arc<Self>,
         recorded: Recorded,
     ) -> Result<Response<AnswerBody>, Stop> {
-        let Recorded { decided, permit, own_limit } = recorded;
-        let list = match self.listed_batches(&decided).await {
-            Ok(list) => list,
-            Err(stop) => {
-                permit.settle(End::new(Seen::NotSent, stop.answer().status));
-                return Err(stop);
-            }
-        };
-        let mut response = Response::new(AnswerBody::whole(Bytes::from(body(&list, &decided))));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let call = decided.call.id;
-        if let Ok(request_id) = HeaderValue::try_from(own_request_id(call)) {
-            headers.insert(REQUEST_ID, request_id);
-        }
-        headers.extend(own_limit);
-        headers.insert(CALL, call_value(call));
-        let seen = Seen::Answered { metered: Box::new(Metered::default()), whole: true };
-        permit.settle(End::new(seen, 200));
-        Ok(response)
+        let list = self.listed_batches(&recorded.decided).await;
+        answer_with(recorded, list)
     }
 
-    async fn listed_batches(&self, decided: &Decided) -> Result<ResourceList, Stop> {
-        let (from, count) = wanted(decided.head.uri.query().unwrap_or_default())?;
-        let virtual_key = decided.call.key.id.clone();
-        let (kind, now) = (ResourceKind::Batch, self.now());
-        let page = ResourcePage { virtual_key, kind, now, from, count };
-        let listed = self.journal.resources_of(page).await.map_err(|fault| {
-            tracing::error!(call = %decided.call.id, error = %fault, "a list of batches could not be read");
-            Refusal::NotOnRecord
-        })?;
-        let stale = "there is no such batch of this virtual key; start again from the first page";
-        Ok(listed.ok_or_else(|| wrong("after_id, before_id", stale))?)
+    async fn listed_batches(&self, decided: &Decided) -> Result<Vec<u8>, Refusal> {
+        let wanted = wanted(decided.head.uri.query().unwrap_or_default())?;
+        let list = self.page(&decided.call, ResourceKind::Batch, wanted).await?;
+        Ok(body(&list, decided))
     }
 }
 
@@ -98,45 +63,16 @@ fn object(batch: &Resource, decided: &Decided) -> Option<Box<RawValue>> {
     RawValue::from_string(here).ok()
 }
 
-fn wrong(field: &str, reason: &str) -> Refusal {
-    Refusal::Malformed(MalformedRequest::Field {
-        field: field.to_owned(),
-        reason: reason.to_owned(),
-    })
-}
-
-/// Reads the query. A parameter that is not known is refused: whoever filters by it would take the
-/// answer for filtered.
+/// Reads the query.
 fn wanted(query: &str) -> Result<(PageFrom, usize), Refusal> {
-    let (mut limit, mut from) = (None, None);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // Nothing that is encoded could be an id or a number.
-        let id = |text| {
-            ResourceId::parse(text).ok_or_else(|| wrong(name, "it is not the id of a batch"))
-        };
-        let place = match name {
-            "beta" => continue,
-            "limit" => {
-                let number = value.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
-                let number = number.ok_or_else(|| wrong("limit", "send 1 to 1000"))?;
-                if limit.replace(number).is_some() {
-                    return Err(wrong("limit", "send it once"));
-                }
-                continue;
-            }
-            "after_id" => PageFrom::After(id(value)?),
-            "before_id" => PageFrom::Before(id(value)?),
-            _ => {
-                let reason = "this parameter is not known; send after_id or before_id, and limit";
-                return Err(wrong(name, reason));
-            }
-        };
-        if from.replace(place).is_some() {
-            return Err(wrong(name, "after_id and before_id exclude each other"));
+    let mut paging = Paging::default();
+    for (name, value) in parameters(query) {
+        if !paging.take(name, value)? {
+            let reason = "this parameter is not known; send after_id or before_id, and limit";
+            return Err(wrong(name, reason));
         }
     }
-    Ok((from.unwrap_or(PageFrom::Newest), limit.unwrap_or(LIMIT_PRESET)))
+    Ok(paging.page())
 }
 
 #[cfg(test)]

@@ -23,10 +23,7 @@ impl Inner {
         let kind = ResourceKind::Batch;
         let unknown = || Refusal::UnknownResource { kind, id: text.to_owned() };
         let id = ResourceId::parse(text).ok_or_else(unknown)?;
-        let found = self.journal.resources(vec![(kind, id)]).await.map_err(|fault| {
-            tracing::error!(call = %decided.call.id, error = %fault, "whose a batch is could not be read");
-            Refusal::NotOnRecord
-        })?;
+        let found = self.look_up(&decided.call, vec![(kind, id)]).await?;
         let batch = found.into_iter().flatten().next().ok_or_else(unknown)?;
         if self.is_own(&decided.call, &batch) { Ok(Some(batch)) } else { Err(unknown().into()) }
     }
@@ -41,10 +38,7 @@ impl Inner {
         if wanted.is_empty() {
             return Ok(());
         }
-        let found = self.journal.resources(wanted.clone()).await.map_err(|fault| {
-            tracing::error!(call = %call.id, error = %fault, "whose a batch refers to could not be read");
-            Refusal::NotOnRecord
-        })?;
+        let found = self.look_up(call, wanted.clone()).await?;
         for (((kind, id), item), resource) in wanted.into_iter().zip(items).zip(found) {
             if !resource.is_some_and(|resource| self.is_own(call, &resource)) {
                 let (index, custom_id) = item;

@@ -9,31 +9,23 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chamberlain_core::admission::refusal::Refusal;
-use chamberlain_core::anthropic::meter::Metered;
-use chamberlain_core::anthropic::request::MalformedRequest;
-use chamberlain_core::resource::{
-    PageFrom, Resource, ResourceId, ResourceKind, ResourceList, ResourcePage,
-};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Response};
+use chamberlain_core::resource::{PageFrom, Resource, ResourceId, ResourceKind, ResourceList};
+use http::{HeaderMap, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::upload::METADATA;
-use crate::ending::{End, Seen};
 use crate::forward::Recorded;
 use crate::gateway::Inner;
-use crate::headers::{BETA, CALL, REQUEST_ID, WARNING, call_value};
+use crate::headers::BETA;
 use crate::identify::Call;
-use crate::refuse::{Stop, own_request_id};
+use crate::listed::{Paging, answer_with, listed_id, parameters, wrong};
+use crate::refuse::Stop;
 use crate::stream::AnswerBody;
 
 /// The beta under which files were first; its lists look like those of models.
 const OLD_BETA: &str = "files-api-2025-04-14";
-const LIMIT_PRESET: usize = 20;
-const LIMIT_MAX: usize = 1_000;
 const IDS_MAX: usize = 100;
 /// What a page's name begins with; the id of its last file follows.
 const PAGE_PREFIX: &str = "page_";
@@ -68,56 +60,28 @@ impl Inner {
         self: Arc<Self>,
         recorded: Recorded,
     ) -> Result<Response<AnswerBody>, Stop> {
-        let Recorded { decided, permit, own_limit } = recorded;
-        let listed = async {
-            let wanted = wanted(decided.head.uri.query().unwrap_or_default())?;
-            self.listed(&decided.call, wanted).await
-        };
-        let list = match listed.await {
-            Ok(list) => list,
-            Err(stop) => {
-                permit.settle(End::new(Seen::NotSent, stop.answer().status));
-                return Err(stop);
-            }
-        };
-        let body = body(&list, is_old(&decided.head.headers));
-        let mut response = Response::new(AnswerBody::whole(Bytes::from(body)));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let call = decided.call.id;
-        if let Ok(request_id) = HeaderValue::try_from(own_request_id(call)) {
-            headers.insert(REQUEST_ID, request_id);
-        }
-        headers.extend(own_limit);
-        headers.insert(CALL, call_value(call));
-        for warning in decided.warnings {
-            headers.append(WARNING, warning);
-        }
-        let seen = Seen::Answered { metered: Box::new(Metered::default()), whole: true };
-        permit.settle(End::new(seen, 200));
-        Ok(response)
+        let list = self.listed_files(&recorded).await;
+        answer_with(recorded, list)
     }
 
-    async fn listed(&self, call: &Call, wanted: Wanted) -> Result<ResourceList, Stop> {
-        let now = self.now();
+    async fn listed_files(&self, recorded: &Recorded) -> Result<Vec<u8>, Refusal> {
+        let head = &recorded.decided.head;
+        let wanted = wanted(head.uri.query().unwrap_or_default())?;
+        let list = self.listed(&recorded.decided.call, wanted).await?;
+        Ok(body(&list, is_old(&head.headers)))
+    }
+
+    async fn listed(&self, call: &Call, wanted: Wanted) -> Result<ResourceList, Refusal> {
         match wanted {
             Wanted::Named(ids) => {
+                let now = self.now();
                 let mut resources = self.own_files(call, ids).await?;
                 resources.retain(|file| !file.is_expired(now));
                 resources.sort_by_key(|file| Reverse((file.created, file.id.clone())));
                 Ok(ResourceList { resources, has_more: false })
             }
             Wanted::Page { from, limit } => {
-                let virtual_key = call.key.id.clone();
-                let kind = ResourceKind::File;
-                let page = ResourcePage { virtual_key, kind, now, from, count: limit };
-                let listed = self.journal.resources_of(page).await.map_err(|fault| {
-                    tracing::error!(call = %call.id, error = %fault, "a list of files could not be read");
-                    Refusal::NotOnRecord
-                })?;
-                let stale = "it begins at a file that is not yours, or not any more; start again \
-                             from the first page";
-                Ok(listed.ok_or_else(|| wrong("page", stale))?)
+                self.page(call, ResourceKind::File, (from, limit)).await
             }
         }
     }
@@ -153,62 +117,38 @@ fn metadata(file: &Resource) -> Option<&RawValue> {
     serde_json::from_str(text).ok()
 }
 
-fn wrong(field: &str, reason: &str) -> Refusal {
-    Refusal::Malformed(MalformedRequest::Field {
-        field: field.to_owned(),
-        reason: reason.to_owned(),
-    })
-}
-
 /// Reads the query.
 fn wanted(query: &str) -> Result<Wanted, Refusal> {
-    let (mut limit, mut from, mut ids, mut named) = (None, None, Vec::new(), false);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let (mut paging, mut ids, mut named) = (Paging::default(), Vec::new(), false);
+    for (name, value) in parameters(query) {
         let name = name.replace("%5B%5D", "[]").replace("%5b%5d", "[]");
-        // Nothing that is encoded could be an id or a number.
-        let id = |text: &str| {
-            ResourceId::parse(text).ok_or_else(|| wrong(&name, "it is not the id of a file"))
-        };
-        let place = match name.as_str() {
-            // Older SDKs and Claude Code put it behind every path.
-            "beta" => continue,
+        match name.as_str() {
             "ids" | "ids[]" => {
                 named = true;
                 ids.extend(ResourceId::parse(value).filter(|id| !ids.contains(id)));
                 if ids.len() > IDS_MAX {
                     return Err(wrong("ids", "name at most 100 files"));
                 }
-                continue;
             }
-            "limit" => {
-                let number = value.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
-                let number = number.ok_or_else(|| wrong("limit", "send 1 to 1000"))?;
-                if limit.replace(number).is_some() {
-                    return Err(wrong("limit", "send it once"));
-                }
-                continue;
+            "page" => {
+                let last = value.strip_prefix(PAGE_PREFIX).unwrap_or_default();
+                paging.begin(&name, PageFrom::After(listed_id(&name, last)?))?;
             }
-            "page" => PageFrom::After(id(value.strip_prefix(PAGE_PREFIX).unwrap_or(""))?),
-            "after_id" => PageFrom::After(id(value)?),
-            "before_id" => PageFrom::Before(id(value)?),
-            _ => {
+            name if paging.take(name, value)? => {}
+            name => {
                 let reason = "this parameter is not known here; send page, after_id or \
                               before_id, and limit, or ids";
-                return Err(wrong(&name, reason));
+                return Err(wrong(name, reason));
             }
-        };
-        if from.replace(place).is_some() {
-            return Err(wrong(&name, "page, after_id and before_id exclude each other"));
         }
     }
-    match (named, limit, from) {
-        (true, None, None) => Ok(Wanted::Named(ids)),
-        (true, ..) => Err(wrong("ids", "it excludes limit, page, after_id and before_id")),
-        (false, limit, from) => Ok(Wanted::Page {
-            from: from.unwrap_or(PageFrom::Newest),
-            limit: limit.unwrap_or(LIMIT_PRESET),
-        }),
+    match (named, paging.is_empty()) {
+        (true, true) => Ok(Wanted::Named(ids)),
+        (true, false) => Err(wrong("ids", "it excludes limit, page, after_id and before_id")),
+        (false, _) => {
+            let (from, limit) = paging.page();
+            Ok(Wanted::Page { from, limit })
+        }
     }
 }
 

@@ -27,12 +27,9 @@ impl Inner {
         &self,
         call: &Call,
         ids: Vec<ResourceId>,
-    ) -> Result<Vec<Resource>, Stop> {
+    ) -> Result<Vec<Resource>, Refusal> {
         let wanted = ids.into_iter().map(|id| (ResourceKind::File, id)).collect();
-        let found = self.journal.resources(wanted).await.map_err(|fault| {
-            tracing::error!(call = %call.id, error = %fault, "whose a file is could not be read");
-            Refusal::NotOnRecord
-        })?;
+        let found = self.look_up(call, wanted).await?;
         Ok(found.into_iter().flatten().filter(|file| self.is_own(call, file)).collect())
     }
 }
