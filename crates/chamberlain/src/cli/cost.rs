@@ -30,13 +30,13 @@ pub(crate) struct Cost {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Today's cost in US dollars
+    /// Today's cost in US dollars, without what the mock answered
     Today {
         /// Only of this environment
         #[arg(long)]
         environment: Option<String>,
     },
-    /// This month's cost in US dollars
+    /// This month's cost in US dollars, without what the mock answered
     Month {
         /// Only of this environment
         #[arg(long)]
