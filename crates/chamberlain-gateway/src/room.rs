@@ -2,7 +2,7 @@
 //! the room there is.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -55,6 +55,7 @@ impl Room {
         reserved: Reserved,
         address: Option<IpAddr>,
     ) -> Option<Seat> {
+        let address = address.map(network);
         if let Some(address) = address {
             let mut taken = self.taken.lock();
             let count = taken.entry(address).or_default();
@@ -65,6 +66,14 @@ impl Room {
         }
         self.standing.fetch_add(1, Ordering::Relaxed);
         Some(Seat { room: self.clone(), address, _reserved: reserved })
+    }
+}
+
+/// What is counted as one address: who has one of IPv6 has the whole /64 around it.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        IpAddr::V4(_) => address,
     }
 }
 
@@ -103,5 +112,19 @@ mod tests {
         assert!(seat(from(1)).await.is_some(), "a place that was left is free");
         assert_eq!(room.taken.lock().len(), 2);
         assert_eq!(room.places.available_permits(), 3, "a refused one gives its place back");
+    }
+
+    #[tokio::test]
+    async fn a_network_of_ipv6_counts_as_one_address() {
+        let limits = ConnectionLimits { all: 8, per_address: 1 };
+        let room = Arc::new(Room::new(limits, Arc::default()));
+        let seat = async |text: &str| room.seat(room.reserve().await, text.parse().ok());
+        let first = seat("2001:db8:0:1::1").await;
+        assert!(first.is_some());
+        assert!(seat("2001:db8:0:1:ffff::2").await.is_none());
+        assert!(seat("2001:db8:0:2::1").await.is_some());
+        drop(first);
+        assert!(seat("2001:db8:0:1:ffff::2").await.is_some());
+        assert!(room.taken.lock().is_empty());
     }
 }

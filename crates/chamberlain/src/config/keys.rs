@@ -212,7 +212,7 @@ pub(crate) static KEYS: &[Key] = &[
         Kind::Count(1, 1_000_000),
         "4096",
         "256",
-        "Connections at once from one address that is no trusted proxy; more are closed.",
+        "Connections at once from one address (of IPv6: one /64) that is no trusted proxy; more are closed.",
     )),
     at_start(key(
         "server.console_hosts",
