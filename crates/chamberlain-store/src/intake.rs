@@ -8,7 +8,8 @@
 //!
 //! A file is a row of frames: length of the content, number of its first entry, number of
 //! entries, check, content. The check is the beginning of the SHA-256 of all the rest, so a frame
-//! that was cut short or damaged is none. A content is one JSON object for each entry.
+//! that was cut short or damaged is none. A content is the entries one after another, each with its
+//! length, packed as `pack.rs` says.
 
 use std::fs::{self, File};
 use std::io;
@@ -157,7 +158,11 @@ impl Intake {
         let open = |suffix| {
             let path = file::beside(path, suffix);
             let file = file::private(&path)?;
-            file.set_len(0).map_err(|error| file::unusable(&path, &error))?;
+            // On the disk, too: after a power loss numbers are given anew, and two of them in a row
+            // must not bring back what the first one took.
+            file.set_len(0)
+                .and_then(|()| file.sync_all())
+                .map_err(|error| file::unusable(&path, &error))?;
             Ok::<_, StoreFault>(Half { file, end: 0, next: 0 })
         };
         Ok(Intake { halves: [open(SUFFIXES[0])?, open(SUFFIXES[1])?], current: 0 })
