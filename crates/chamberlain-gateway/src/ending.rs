@@ -6,6 +6,7 @@
 
 use chamberlain_core::anthropic::meter::Metered;
 use chamberlain_core::ledger::cost::{CostContext, cost, estimate};
+use chamberlain_core::ledger::cut::spent_at_most;
 use chamberlain_core::ledger::price::PriceBook;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Outcome};
@@ -84,6 +85,9 @@ pub(crate) struct Bill<'a> {
     pub(crate) max_tokens: u64,
     /// True when upstream may sample again after what was seen: server tools, MCP, compaction.
     pub(crate) samples_again: bool,
+    /// True when less was set aside than the call may cost: a stream that is ended in time, and all
+    /// of whose output can be seen.
+    pub(crate) short: bool,
     /// True when upstream works after its answer (batches), so that an error of the API itself
     /// does not say that nothing was begun.
     pub(crate) works_later: bool,
@@ -172,6 +176,9 @@ fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {
     if !metered.is_final && bill.samples_again {
         return unknown(outcome, bill);
     }
+    if !metered.is_final && bill.short {
+        return cut_short(metered, context, outcome, bill);
+    }
     if !metered.is_final {
         let cost = estimate(metered, context, bill.max_tokens, bill.reserved, bill.prices);
         return charged(outcome, Certainty::Estimated, cost.money, cost.tokens);
@@ -183,6 +190,23 @@ fn answered(metered: &Metered, whole: bool, bill: &Bill<'_>) -> Verdict {
     // person is told; a guess above it could break a budget over a mere new name.
     let concern = Some(Concern::Unpriced);
     Verdict { concern, ..charged(outcome, Certainty::Estimated, bill.reserved, usage.totals) }
+}
+
+/// A stream that was admitted with what was left, and ended before its last usage. What was seen of
+/// it and what upstream may have written beyond that is charged; where that is not less than what
+/// was set aside, or cannot be said, all of it stays charged until somebody learns the true cost.
+fn cut_short(
+    metered: &Metered,
+    context: CostContext<'_>,
+    outcome: Outcome,
+    bill: &Bill<'_>,
+) -> Verdict {
+    let so_far = metered.so_far();
+    let spent = so_far.and_then(|so_far| spent_at_most(so_far, context, bill.prices));
+    match spent.filter(|spent| spent.money < bill.reserved) {
+        Some(spent) => charged(outcome, Certainty::Estimated, spent.money, spent.tokens),
+        None => unknown(outcome, bill),
+    }
 }
 
 /// True when an answer has shown no sign of work. That its usage could not be read is none.

@@ -238,8 +238,8 @@ impl Held {
             at: call.at,
             requested_model: &subject.model,
             max_tokens: subject.max_tokens,
-            // What an answer that was cut off for want of money costs is not known either.
-            samples_again: subject.samples_again || self.reservation.short,
+            samples_again: subject.samples_again,
+            short: self.reservation.short,
             works_later: subject.route == Route::BatchCreate,
             assume_us_geo: call.snapshot.settings.assume_us_geo,
             prices: &call.snapshot.prices,

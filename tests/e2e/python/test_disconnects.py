@@ -157,3 +157,27 @@ def test_a_key_that_asks_for_it_gets_what_is_left(own_house, own_mock):
     own_house.run("virtual", "update", made["id"], "--on-shortage", "refuse", "--daily", "0.004")
     events, _ = read(own_house, made["key"], request)
     assert events == [] and len(own_house.calls()) == 1
+
+
+def test_a_client_that_leaves_leaves_the_rest_of_what_was_left(tmp_path, own_mock):
+    """A stream that was begun with all that was left, and whose client leaves, costs what it may
+    have cost and no more; the others go on with the rest."""
+    house = House(
+        tmp_path,
+        upstream=own_mock.url,
+        key=real_looking_key(),
+        CHAMBERLAIN_UPSTREAM__DRAIN_TIMEOUT="1s",
+    )
+    try:
+        made = house.virtual_key("short", daily="0.01", on_shortage="cut")
+        request = body("stall after=3 output_tokens=400", max_tokens=30_000)
+        read(house, made["key"], request, deltas=3)
+        house.until_idle()
+        (call,) = house.calls()
+        assert (call["outcome"], call["certainty"]) == ("client_left", "estimated")
+        assert Decimal(call["reserved"]) == Decimal("0.01")
+        assert 0 < billed(own_mock.journal()) <= Decimal(call["cost"]) < Decimal("0.005")
+        events, is_broken = read(house, made["key"], body("output_tokens=5", max_tokens=30_000))
+        assert events[-1]["type"] == "message_stop" and not is_broken
+    finally:
+        assert house.stop() == 0

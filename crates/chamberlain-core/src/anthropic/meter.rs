@@ -37,6 +37,10 @@ pub struct Metered {
     pub delivered_wide_bytes: u64,
     /// True once a thinking block began (its text may be hidden while it is billed).
     pub thinking_seen: bool,
+    /// Content blocks that began, of a stream.
+    pub blocks: u64,
+    /// True when an event that carries numbers could not be read, so that not all are known.
+    pub lost: bool,
     /// `error.type` of an error body or event.
     pub error_type: Option<String>,
     /// `input_tokens` of a count_tokens answer.
@@ -55,6 +59,24 @@ pub struct SoFar {
     pub served_model: Option<String>,
     /// True when output was begun that cannot be seen.
     pub hidden: bool,
+}
+
+impl Metered {
+    /// What a stream that ended here has used at the most; `None` before its first usage.
+    pub fn so_far(&self) -> Option<SoFar> {
+        self.usage.clone().map(|usage| self.with(usage))
+    }
+
+    /// The same with another usage: its output is raised to all bytes of text that were delivered
+    /// and a fixed number of tokens for each block.
+    fn with(&self, mut usage: Usage) -> SoFar {
+        // All characters and the bytes of the wide ones are at least all bytes.
+        let bytes = self.delivered_chars.saturating_add(self.delivered_wide_bytes);
+        let written = bytes.saturating_add(self.blocks.saturating_mul(BLOCK_TOKENS));
+        usage.totals.output = usage.totals.output.max(written);
+        let served_model = self.served_model.clone();
+        SoFar { usage, served_model, hidden: self.thinking_seen || self.lost }
+    }
 }
 
 /// Reads one answer.
@@ -128,9 +150,8 @@ impl Meter {
         }
     }
 
-    /// What a stream has used at the most so far: its usage as last told, with the output raised
-    /// to all bytes of text that were delivered and a fixed number of tokens for each block.
-    /// `None` for JSON, and before the first usage.
+    /// What a stream has used at the most so far, as [`Metered::so_far`] says it of its end. `None`
+    /// for JSON, and before the first usage.
     pub fn so_far(&self) -> Option<SoFar> {
         match &self.0 {
             Kind::Stream(stream) => stream.meter.so_far(),

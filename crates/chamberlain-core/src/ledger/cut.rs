@@ -2,9 +2,11 @@
 //!
 //! What it has used so far is bounded from above by what was seen of it: its prompt as upstream
 //! told it, and no more tokens of output than bytes. It is ended while what upstream may write
-//! before it notices can still be paid. What cannot be seen, or has no price, ends it at once.
+//! before it notices can still be paid. What cannot be seen, or has no price, ends it at once. One
+//! that ends before that, because its client left or upstream broke off, costs no more than the
+//! same reckoning says of it.
 
-use super::cost::{CostContext, cost};
+use super::cost::{Cost, CostContext, cost};
 use super::price::PriceBook;
 use crate::anthropic::meter::SoFar;
 use crate::money::Money;
@@ -13,6 +15,17 @@ use crate::money::Money;
 /// upstream writes before it notices that nobody reads on.
 pub const CUT_MARGIN_TOKENS: u64 = 1_024;
 
+/// What upstream bills at the most for a stream of which no more was seen than this, if it stops
+/// within the margin of being hung up on. `None` where that cannot be said: some of its output was
+/// not seen, or has no price.
+pub fn spent_at_most(so_far: SoFar, context: CostContext<'_>, prices: &PriceBook) -> Option<Cost> {
+    let SoFar { mut usage, served_model, hidden } = so_far;
+    usage.totals.output = usage.totals.output.saturating_add(CUT_MARGIN_TOKENS);
+    let served_model = served_model.as_deref().unwrap_or(context.served_model);
+    let spent = cost(&usage, CostContext { served_model, ..context }, prices);
+    spent.ok().filter(|_| !hidden)
+}
+
 /// Whether `reserved` may be used up before upstream notices that nobody reads on.
 pub fn may_be_used_up(
     so_far: SoFar,
@@ -20,11 +33,7 @@ pub fn may_be_used_up(
     context: CostContext<'_>,
     prices: &PriceBook,
 ) -> bool {
-    let SoFar { mut usage, served_model, hidden } = so_far;
-    usage.totals.output = usage.totals.output.saturating_add(CUT_MARGIN_TOKENS);
-    let served_model = served_model.as_deref().unwrap_or(context.served_model);
-    let spent = cost(&usage, CostContext { served_model, ..context }, prices);
-    hidden || spent.map_or(true, |spent| spent.money > reserved)
+    spent_at_most(so_far, context, prices).is_none_or(|spent| spent.money > reserved)
 }
 
 #[cfg(test)]
@@ -84,6 +93,11 @@ mod tests {
         may_be_used_up(so_far, reserved, context(), &PriceBook::builtin())
     }
 
+    fn spent_of(meter: &Meter) -> Money {
+        let so_far = meter.so_far().unwrap();
+        spent_at_most(so_far, context(), &PriceBook::builtin()).unwrap().money
+    }
+
     proptest! {
         /// Upstream writes on after it was hung up on, as long as the margin says, and a token may
         /// be a single byte: its bill stays within what was left.
@@ -93,6 +107,7 @@ mod tests {
             left in 0u64..60_000,
             texts in prop::collection::vec("[a-z\u{e4}\u{4e16}]{1,40}", 0..400),
             late in 0..=CUT_MARGIN_TOKENS,
+            taken in 0usize..500,
         ) {
             let facts = RequestFacts {
                 model: MODEL.to_owned(),
@@ -115,7 +130,7 @@ mod tests {
             let mut meter = Meter::for_stream();
             begin(&mut meter, input);
             let mut written = 0;
-            for text in &texts {
+            for text in texts.iter().take(taken) {
                 if is_used_up(&meter, reserved) {
                     break;
                 }
@@ -124,6 +139,10 @@ mod tests {
                 // Before each event it was not used up: this one is all that can be above it.
                 prop_assert!(bill(input, written) <= reserved || is_used_up(&meter, reserved));
             }
+            // However it ends: what is reckoned of its end is what upstream bills, or more.
+            let spent = spent_of(&meter);
+            prop_assert!(bill(input, written + late) <= spent);
+            prop_assert_eq!(spent > reserved, is_used_up(&meter, reserved));
             let last = texts.iter().map(String::len).max().unwrap_or(0) as u64;
             let late = late.saturating_sub(last);
             if is_used_up(&meter, reserved) {

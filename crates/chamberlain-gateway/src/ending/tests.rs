@@ -28,6 +28,7 @@ fn bill(prices: &PriceBook) -> Bill<'_> {
         requested_model: MODEL,
         max_tokens: 1_000,
         samples_again: false,
+        short: false,
         works_later: false,
         assume_us_geo: false,
         prices,
@@ -109,6 +110,32 @@ fn what_may_have_sampled_again_is_not_estimated() {
     assert_eq!((verdict.certainty, verdict.cost), (Certainty::Unsettled, reserved()));
     let verdict = judged_with(answered(metered(true), true), None, false, true);
     assert_eq!((verdict.certainty, verdict.cost), (Certainty::Settled, EXACT));
+}
+
+#[test]
+fn a_stream_that_was_to_be_ended_in_time_and_ended_before_is_reckoned_by_its_bytes() {
+    let prices = PriceBook::builtin();
+    let judged = |metered: Metered, reserved| {
+        let bill = Bill { short: true, reserved, ..bill(&prices) };
+        let left = End { gone: Some(Gone::Left), ..End::new(answered(metered, false), 200) };
+        let verdict = judge(&left, &bill);
+        assert_eq!(verdict.outcome, Outcome::ClientLeft);
+        (verdict.certainty, verdict.cost)
+    };
+    let seen = Metered { delivered_chars: 300, blocks: 1, ..metered(false) };
+    // 100 in; 300 bytes, 64 for the block and 1,024 that may have been on their way out.
+    let spent = Money::from_pico(100_000_000 + (300 + 64 + 1_024) * 5_000_000);
+    assert_eq!(judged(seen.clone(), reserved()), (Certainty::Estimated, spent));
+    assert_eq!(judged(seen.clone(), spent), (Certainty::Unsettled, spent), "it was used up");
+    for unseen in [
+        Metered { thinking_seen: true, ..seen.clone() },
+        Metered { lost: true, ..seen.clone() },
+        Metered { served_model: Some("claude-nobody-knows".to_owned()), ..seen.clone() },
+        Metered::default(),
+    ] {
+        assert_eq!(judged(unseen, reserved()), (Certainty::Unsettled, reserved()));
+    }
+    assert_eq!(judged(metered(true), reserved()), (Certainty::Settled, EXACT));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Outcome};
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
@@ -21,9 +21,14 @@ use crate::world::{MODEL, World};
 const LIMIT: Money = Money::from_pico(20_000_000_000);
 
 async fn world(on_shortage: OnShortage) -> World {
+    world_that_drains(on_shortage, 30_000).await
+}
+
+async fn world_that_drains(on_shortage: OnShortage, drain_ms_max: u64) -> World {
     let world = World::with(|plan| {
         plan.environment.budgets.daily = Some(LIMIT);
         plan.settings.wait_ms_max = 0;
+        plan.settings.drain_ms_max = drain_ms_max;
     })
     .await;
     world.publish(|snapshot| {
@@ -196,6 +201,50 @@ async fn a_client_that_leaves_does_not_let_it_run_on() {
     let settlement = &world.journal.settlements()[0];
     assert_eq!(settlement.outcome, Outcome::ClientLeft);
     assert_eq!((settlement.certainty, settlement.cost), (Certainty::Unsettled, LIMIT));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_does_not_use_up_what_was_left() {
+    let world = world_that_drains(OnShortage::Cut, 50).await;
+    let (pieces, answer) = Answer::pieces("text/event-stream");
+    world.upstream.then_answer(answer);
+    let mut connection = world.connect().await;
+    pieces.send(data(&(events()[..2].concat() + &delta(&"x".repeat(100))))).ok().unwrap();
+    let mut response = connection.send(dear(&world, true, false)).await.unwrap();
+    assert!(response.frame().await.unwrap().is_ok());
+    drop((response, connection));
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!(
+        (settlement.outcome, settlement.certainty),
+        (Outcome::ClientLeft, Certainty::Estimated)
+    );
+    // 100 in; 100 bytes, 64 for the block and 1,024 that may have been on their way out.
+    let spent = Money::from_pico(100_000_000 + (100 + 64 + 1_024) * 5_000_000);
+    assert_eq!((settlement.cost, settlement.reserved), (spent, LIMIT));
+    world.until("the cancellation", |world| world.upstream.cancelled() == 1).await;
+    world.upstream.then_answer(Answer::stream(events().into_iter().map(data)));
+    let answered = world.ask(dear(&world, true, false)).await;
+    assert_eq!((answered.status.as_u16(), answered.broken), (200, false), "the rest is there");
+    world.settled(2).await;
+    assert_eq!(world.journal.settlements()[1].reserved, LIMIT.saturating_sub(spent));
+}
+
+#[tokio::test]
+async fn one_that_broke_off_upstream_is_charged_what_it_showed() {
+    let world = world(OnShortage::Cut).await;
+    let (pieces, answer) = Answer::pieces("text/event-stream");
+    world.upstream.then_answer(answer);
+    let mut connection = world.connect().await;
+    pieces.send(data(&events()[..2].concat())).ok().unwrap();
+    let mut response = connection.send(dear(&world, true, false)).await.unwrap();
+    assert!(response.frame().await.unwrap().is_ok(), "it has come before it breaks off");
+    pieces.send(Piece::Cut).ok().unwrap();
+    assert!(read(response).await.broken);
+    world.settled(1).await;
+    let settlement = &world.journal.settlements()[0];
+    assert_eq!((settlement.outcome, settlement.certainty), (Outcome::Cut, Certainty::Estimated));
+    assert!(settlement.cost < LIMIT);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::wire::{BlockWire, Chars, ErrorWire, UsageWire};
-use super::{BLOCK_TOKENS, Metered, SoFar};
+use super::{Metered, SoFar};
 use crate::anthropic::sse::Event;
 
 #[derive(Deserialize)]
@@ -77,11 +77,7 @@ pub(super) struct StreamMeter {
     started: bool,
     /// A `message_delta` with usage was read.
     totalled: bool,
-    /// An event that carries numbers could not be read, so the numbers are not all known.
-    lost: bool,
     stopped: bool,
-    /// Content blocks that began.
-    blocks: u64,
 }
 
 impl StreamMeter {
@@ -92,7 +88,7 @@ impl StreamMeter {
         match event.name {
             b"" => match serde_json::from_slice::<Named<'_>>(event.data) {
                 Ok(Named { r#type: Some(name) }) => self.named(name.as_bytes(), event),
-                Ok(Named { r#type: None }) | Err(_) => self.lost |= event.cut,
+                Ok(Named { r#type: None }) | Err(_) => self.seen.lost |= event.cut,
             },
             name => self.named(name, event),
         }
@@ -104,11 +100,11 @@ impl StreamMeter {
             b"content_block_start" => self.block_start(event),
             b"message_start" => {
                 let read = serde_json::from_slice::<MessageStart>(event.data);
-                self.lost |= !read.is_ok_and(|start| self.message_start(start.message));
+                self.seen.lost |= !read.is_ok_and(|start| self.message_start(start.message));
             }
             b"message_delta" => {
                 let read = serde_json::from_slice::<MessageDelta>(event.data);
-                self.lost |= !read.is_ok_and(|delta| self.message_delta(delta));
+                self.seen.lost |= !read.is_ok_and(|delta| self.message_delta(delta));
             }
             b"message_stop" => self.stopped = true,
             b"error" => {
@@ -143,7 +139,7 @@ impl StreamMeter {
     }
 
     fn block_start(&mut self, event: Event<'_>) {
-        self.blocks += 1;
+        self.seen.blocks += 1;
         match serde_json::from_slice::<BlockStart<'_>>(event.data) {
             Ok(BlockStart { content_block }) => {
                 self.seen.thinking_seen |= content_block.is_thinking();
@@ -186,14 +182,7 @@ impl StreamMeter {
         if !self.started {
             return None;
         }
-        let Metered { delivered_chars, delivered_wide_bytes, .. } = self.seen;
-        // All characters and the bytes of the wide ones are at least all bytes.
-        let bytes = delivered_chars.saturating_add(delivered_wide_bytes);
-        let written = bytes.saturating_add(self.blocks.saturating_mul(BLOCK_TOKENS));
-        let mut usage = self.usage.usage();
-        usage.totals.output = usage.totals.output.max(written);
-        let served_model = self.seen.served_model.clone();
-        Some(SoFar { usage, served_model, hidden: self.seen.thinking_seen || self.lost })
+        Some(self.seen.with(self.usage.usage()))
     }
 
     pub(super) fn finish(self) -> Metered {
@@ -204,7 +193,7 @@ impl StreamMeter {
         if self.started || self.totalled {
             seen.usage = Some(self.usage.usage());
         }
-        seen.is_final = self.started && self.totalled && self.stopped && !self.lost;
+        seen.is_final = self.started && self.totalled && self.stopped && !seen.lost;
         seen
     }
 }

@@ -84,6 +84,7 @@ fn a_plain_stream() {
             stop_reason: Some("end_turn".to_owned()),
             delivered_chars: 15,
             delivered_wide_bytes: 6,
+            blocks: 1,
             ..Metered::default()
         }
     );

@@ -309,7 +309,7 @@ pub(super) fn body(bytes: &[u8]) -> Metered {
         delivered_chars: delivered.all,
         delivered_wide_bytes: delivered.wide_bytes,
         thinking_seen: content.iter().any(BlockWire::is_thinking),
-        error_type: None,
         counted_tokens: body.input_tokens,
+        ..Metered::default()
     }
 }
