@@ -9,6 +9,7 @@ pub mod anthropic;
 pub mod audit;
 pub mod batch;
 pub mod id;
+pub mod keys;
 pub mod ledger;
 pub mod money;
 pub mod overrides;

@@ -7,6 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod date;
+
+pub use date::Date;
+
 /// A moment, in milliseconds since 1970-01-01 UTC.
 #[derive(
     Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
@@ -134,6 +138,17 @@ impl Calendar {
             WindowKind::Monthly => first.last_of_month().tomorrow().unwrap_or(first),
         };
         Window { kind, start: self.midnight(first), end: self.midnight(next) }
+    }
+
+    /// The day that `at` lies in.
+    pub fn date(&self, at: Timestamp) -> Date {
+        let moment = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+        Date(moment.to_zoned(self.zone.clone()).date())
+    }
+
+    /// When a day begins.
+    pub fn start_of(&self, date: Date) -> Timestamp {
+        self.midnight(date.0)
     }
 
     /// The day written `2026-11-23`; `None` when that is not a date.
