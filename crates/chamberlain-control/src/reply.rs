@@ -46,6 +46,8 @@ pub struct ScopeName {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UpstreamKeyState {
+    /// Known by name; its value was never given.
+    Listed,
     /// Sealed, not yet in use.
     Staged,
     /// In use.

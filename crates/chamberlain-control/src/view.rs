@@ -52,6 +52,7 @@ pub fn upstream_key(key: &UpstreamKey, house: &House, settings: &Settings) -> re
         name: key.name.clone(),
         environment: key.environment.as_ref().map(ToString::to_string),
         state: match key.state {
+            UpstreamKeyState::Listed => reply::UpstreamKeyState::Listed,
             UpstreamKeyState::Staged => reply::UpstreamKeyState::Staged,
             UpstreamKeyState::Current => reply::UpstreamKeyState::Current,
             UpstreamKeyState::Previous => reply::UpstreamKeyState::Previous,

@@ -3,6 +3,7 @@
 //! The methods that change a noun stand in the noun's file.
 
 use chamberlain_core::audit::record::{self, Principal};
+use chamberlain_core::record::Notice;
 use chamberlain_core::time::Timestamp;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -68,6 +69,17 @@ impl<'a> Change<'a> {
         let written = self.state.log.change(self.connection, &change)?;
         self.recorded = true;
         Ok(written.seq)
+    }
+
+    /// Writes a notice with the change; what is urgent or asks for it goes to the outbox as well. A
+    /// notice is a record.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn notice(&mut self, notice: &Notice) -> Result<(), StoreFault> {
+        self.state.note(self.connection, notice).map_err(|trouble| trouble.into_fault())?;
+        self.recorded = true;
+        Ok(())
     }
 
     pub(crate) fn is_recorded(&self) -> bool {

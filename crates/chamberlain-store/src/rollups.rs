@@ -73,6 +73,30 @@ const SUBTRACT_UNSETTLED: &str = "
       AND rollups.certainty = 'unsettled'
       AND rollups.mock = (gone.upstream_key IS NULL)";
 
+/// Adds calls to the usage of their upstream keys; `{calls}` selects them from `calls`.
+macro_rules! add_to_keys {
+    ($calls:literal) => {
+        concat!(
+            "INSERT INTO key_usage (upstream_key, day, calls, cost)
+             SELECT upstream_key, at - at % 86400000, count(*), sum(cost)
+             FROM calls WHERE upstream_key IS NOT NULL AND ",
+            $calls,
+            " GROUP BY 1, 2
+             ON CONFLICT DO UPDATE SET
+                 calls = calls + excluded.calls, cost = cost + excluded.cost"
+        )
+    };
+}
+
+const ADD_CLOSED_TO_KEYS: &str = add_to_keys!("closed_seq >= ?1 AND closed_seq < ?2");
+const ADD_ONE_TO_KEYS: &str = add_to_keys!("seq = ?1");
+
+const SUBTRACT_FROM_KEYS: &str = "
+    UPDATE key_usage SET calls = key_usage.calls - 1, cost = key_usage.cost - gone.cost
+    FROM (SELECT * FROM calls WHERE seq = ?1) AS gone
+    WHERE key_usage.upstream_key = gone.upstream_key
+      AND key_usage.day = gone.at - gone.at % 86400000";
+
 const PRUNE: &str = "
     DELETE FROM calls WHERE seq IN (
         SELECT seq FROM calls
@@ -147,6 +171,7 @@ fn roll_up_step(change: &mut Change<'_>) -> Result<(u64, bool), StoreFault> {
         .query_row(range, |row| row.get(0))?;
     if calls > 0 {
         change.connection.prepare_cached(ADD_CLOSED)?.execute(range)?;
+        change.connection.prepare_cached(ADD_CLOSED_TO_KEYS)?.execute(range)?;
     }
     if to > from {
         meta::put(change.connection, TO, &to.to_be_bytes())?;
@@ -189,11 +214,14 @@ pub(crate) fn take_unsettled(connection: &Connection, seq: i64) -> Result<bool, 
         return Err(StoreFault::Damaged("an unsettled call is missing in the rollups".into()));
     }
     connection.execute("DELETE FROM rollups WHERE calls = 0", [])?;
+    connection.prepare_cached(SUBTRACT_FROM_KEYS)?.execute([seq])?;
+    connection.execute("DELETE FROM key_usage WHERE calls = 0", [])?;
     Ok(true)
 }
 
 /// Adds a call as it is now.
 pub(crate) fn add_one(connection: &Connection, seq: i64) -> Result<(), StoreFault> {
     connection.prepare_cached(ADD_ONE)?.execute([seq])?;
+    connection.prepare_cached(ADD_ONE_TO_KEYS)?.execute([seq])?;
     Ok(())
 }

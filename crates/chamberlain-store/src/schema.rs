@@ -28,6 +28,7 @@ const STEPS: &[Step] = steps![
     "0004_resources",
     "0005_power_lost",
     "0006_mock",
+    "0007_inventory",
 ];
 
 const MAKE_STEPS_TABLE: &str = "

@@ -1,25 +1,30 @@
 //! Upstream keys, sealed. This room cannot open them; a list of them does not even carry what is
-//! sealed. One key is current per environment, and one is shared by those that have none.
+//! sealed. One key is current per environment, and one is shared by those that have none. A key may
+//! be listed before its value is given, and stays listed when its value is gone.
 
 use chamberlain_core::id::{EnvironmentName, UpstreamKeyId};
+use chamberlain_core::keys::profile::Profile;
 use chamberlain_core::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::change::Change;
 use crate::fault::StoreFault;
 use crate::store::Store;
-use crate::words::{Word, read_word, word};
+use crate::words::{Word, from_json, json, read_word, word};
 
 const COLUMNS: &str = "id, name, environment, state, fingerprint, hint, created_at, removed_at, \
-                       last_used_at";
+                       last_used_at, profile";
 
 const INSERT: &str = "
-    INSERT INTO upstream_keys (id, name, environment, state, sealed, fingerprint, hint, created_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    INSERT INTO upstream_keys (id, name, environment, state, sealed, fingerprint, hint, created_at,
+                               removed_at, profile)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// Where an upstream key stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum UpstreamKeyState {
+    /// Known by name; its value was never given.
+    Listed,
     /// Sealed, not yet in use.
     Staged,
     /// In use.
@@ -32,6 +37,7 @@ pub enum UpstreamKeyState {
 
 impl Word for UpstreamKeyState {
     const WORDS: &'static [(UpstreamKeyState, &'static str)] = &[
+        (UpstreamKeyState::Listed, "listed"),
         (UpstreamKeyState::Staged, "staged"),
         (UpstreamKeyState::Current, "current"),
         (UpstreamKeyState::Previous, "previous"),
@@ -50,9 +56,9 @@ pub struct UpstreamKey {
     pub environment: Option<EnvironmentName>,
     /// Where it stands.
     pub state: UpstreamKeyState,
-    /// A keyed hash: equal keys have equal fingerprints.
+    /// A keyed hash: equal keys have equal fingerprints. Empty while its value was never given.
     pub fingerprint: String,
-    /// Beginning and end of it, for people.
+    /// Beginning and end of it, for people. Empty while its value was never given.
     pub hint: String,
     /// When it was added.
     pub created_at: Timestamp,
@@ -60,6 +66,8 @@ pub struct UpstreamKey {
     pub removed_at: Option<Timestamp>,
     /// When a call last left with it, to the minute.
     pub last_used_at: Option<Timestamp>,
+    /// What else is known of it.
+    pub profile: Profile,
 }
 
 impl Store {
@@ -117,6 +125,27 @@ impl Change<'_> {
         if key.state == UpstreamKeyState::Current {
             self.supersede(key.environment.as_ref())?;
         }
+        self.write_upstream_key(key, Some(sealed))
+    }
+
+    /// Adds a key without a value: one that is only listed, or one of the past.
+    ///
+    /// # Errors
+    /// When it is in another state, or its name is held already.
+    pub fn list_upstream_key(&mut self, key: &UpstreamKey) -> Result<(), StoreFault> {
+        match key.state {
+            UpstreamKeyState::Listed => self.refuse_doubles(key)?,
+            UpstreamKeyState::Revoked => {}
+            _ => return Err(StoreFault::Mistake("a key in use needs its value".to_owned())),
+        }
+        self.write_upstream_key(key, None)
+    }
+
+    fn write_upstream_key(
+        &self,
+        key: &UpstreamKey,
+        sealed: Option<&[u8]>,
+    ) -> Result<(), StoreFault> {
         self.connection.prepare_cached(INSERT)?.execute(params![
             key.id.as_str(),
             key.name,
@@ -126,16 +155,88 @@ impl Change<'_> {
             key.fingerprint,
             key.hint,
             key.created_at.ms(),
+            key.removed_at.map(Timestamp::ms),
+            json(&key.profile)?,
         ])?;
+        Ok(())
+    }
+
+    /// Gives a listed key its value: it becomes what `key` says, under the same id.
+    ///
+    /// # Errors
+    /// When it is not a listed key, or the value is held already.
+    pub fn fill_upstream_key(
+        &mut self,
+        key: &UpstreamKey,
+        sealed: &[u8],
+    ) -> Result<(), StoreFault> {
+        let before = self.living(&key.id)?;
+        if before.state != UpstreamKeyState::Listed {
+            let problem = format!("upstream key {} has its value already", key.id);
+            return Err(StoreFault::Conflict(problem));
+        }
+        self.connection
+            .prepare_cached("DELETE FROM upstream_keys WHERE id = ?1 AND state = 'listed'")?
+            .execute([key.id.as_str()])?;
+        self.insert_upstream_key(key, sealed)
+    }
+
+    /// Writes what else is known of a key, removed ones included.
+    ///
+    /// # Errors
+    /// When there is no such key.
+    pub fn set_upstream_profile(
+        &mut self,
+        id: &UpstreamKeyId,
+        profile: &Profile,
+    ) -> Result<(), StoreFault> {
+        let changed = self
+            .connection
+            .prepare_cached("UPDATE upstream_keys SET profile = ?2 WHERE id = ?1")?
+            .execute(params![id.as_str(), json(profile)?])?;
+        if changed == 1 {
+            return Ok(());
+        }
+        Err(StoreFault::Missing(format!("upstream key {id}")))
+    }
+
+    /// Gives a key another name.
+    ///
+    /// # Errors
+    /// When there is no such key, it is removed, or the name is held already.
+    pub fn rename_upstream_key(
+        &mut self,
+        id: &UpstreamKeyId,
+        name: &str,
+    ) -> Result<(), StoreFault> {
+        let key = self.living(id)?;
+        let held: Option<String> = self
+            .connection
+            .prepare_cached(
+                "SELECT id FROM upstream_keys WHERE state <> 'revoked' AND name = ?1 AND id <> ?2",
+            )?
+            .query_row(params![name, key.id.as_str()], |row| row.get(0))
+            .optional()?;
+        if let Some(other) = held {
+            let problem = format!("upstream key {other} is named {name:?}; choose another name");
+            return Err(StoreFault::Conflict(problem));
+        }
+        self.connection
+            .prepare_cached("UPDATE upstream_keys SET name = ?2 WHERE id = ?1")?
+            .execute(params![id.as_str(), name])?;
         Ok(())
     }
 
     /// Makes a staged or previous key the current one of its environment.
     ///
     /// # Errors
-    /// When there is no such key, or it is revoked.
+    /// When there is no such key, it is revoked, or its value was never given.
     pub fn promote_upstream_key(&mut self, id: &UpstreamKeyId) -> Result<(), StoreFault> {
         let key = self.living(id)?;
+        if key.state == UpstreamKeyState::Listed {
+            let problem = format!("the value of {:?} was never given", key.name);
+            return Err(StoreFault::Conflict(problem));
+        }
         if key.state != UpstreamKeyState::Current {
             self.supersede(key.environment.as_ref())?;
             self.connection
@@ -195,8 +296,9 @@ impl Change<'_> {
         let held: Option<(String, bool)> = self
             .connection
             .prepare_cached(
-                "SELECT name, fingerprint = ?2 FROM upstream_keys
-                 WHERE state <> 'revoked' AND (name = ?1 OR fingerprint = ?2)
+                "SELECT name, fingerprint = ?2 AND fingerprint <> '' FROM upstream_keys
+                 WHERE state <> 'revoked'
+                   AND (name = ?1 OR (fingerprint = ?2 AND fingerprint <> ''))
                  ORDER BY fingerprint = ?2 DESC LIMIT 1",
             )?
             .query_row(params![key.name, key.fingerprint], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -243,5 +345,6 @@ fn upstream_key(row: &Row<'_>) -> rusqlite::Result<UpstreamKey> {
         created_at: Timestamp::from_ms(row.get(6)?),
         removed_at: moment(row.get(7)?),
         last_used_at: moment(row.get(8)?),
+        profile: from_json(row, 9)?,
     })
 }

@@ -21,6 +21,7 @@
 //! So after [`keyring::Keyring::close`] the keys are gone once the calls in flight have ended and
 //! their buffers have been reused. Against somebody who owns the machine, nothing here helps.
 
+pub mod admin_key;
 pub mod keyring;
 pub mod master;
 pub mod seal;

@@ -41,6 +41,8 @@ pub enum Purpose {
     FingerprintKey,
     /// The root key of before, while data keys are wrapped anew.
     PreviousRoot,
+    /// A credential for anything but calls, such as the key of the Admin API.
+    Credential,
 }
 
 impl Purpose {
@@ -51,6 +53,7 @@ impl Purpose {
             Purpose::AuditSeed => "audit seed",
             Purpose::FingerprintKey => "fingerprint key",
             Purpose::PreviousRoot => "previous root",
+            Purpose::Credential => "credential",
         }
     }
 }

@@ -11,12 +11,18 @@ use chamberlain_core::secret::Secret;
 /// What all of Anthropic's credentials begin with.
 const PREFIX: &str = "sk-ant-";
 
-/// A key shorter than this surely lost its end. API keys have 108 characters today, but no length is
-/// promised, and people's own fakes of the API take short ones.
+/// A key shorter than this surely lost its end, whatever kind it is of: of kinds that are not known
+/// no length is known either, and people's own fakes of the API take short ones.
 pub const LENGTH_MIN: usize = 12;
 
 /// Nothing near this length is a key.
 const LENGTH_MAX: usize = 1024;
+
+/// The kind of key that the Console makes since 2024. Of other kinds nothing is known.
+const USUAL: &str = "sk-ant-api03-";
+
+/// How many characters a key of that kind has.
+pub const USUAL_LENGTH: usize = 108;
 
 /// Why a text is not taken as an upstream key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -77,6 +83,24 @@ pub enum ShapeError {
         /// How many it has.
         length: usize,
     },
+    /// A key of the known kind of which a part is missing.
+    #[error(
+        "the key has {length} characters and one of its kind has {USUAL_LENGTH}: a part of it is \
+         missing; copy it again, whole, with the Console's copy button"
+    )]
+    Cut {
+        /// How many it has.
+        length: usize,
+    },
+    /// A key of the known kind with something else behind it.
+    #[error(
+        "the key has {length} characters and one of its kind has {USUAL_LENGTH}: something else \
+         was pasted with it; copy it again, alone"
+    )]
+    Overlong {
+        /// How many it has.
+        length: usize,
+    },
     /// Too long.
     #[error("the text has {length} characters, more than any key; paste one key only")]
     Long {
@@ -108,6 +132,12 @@ impl UpstreamKey {
         match key.len() {
             length @ ..LENGTH_MIN => Err(ShapeError::Short { length }),
             length if length > LENGTH_MAX => Err(ShapeError::Long { length }),
+            length if key.starts_with(USUAL) && length < USUAL_LENGTH => {
+                Err(ShapeError::Cut { length })
+            }
+            length if key.starts_with(USUAL) && length > USUAL_LENGTH => {
+                Err(ShapeError::Overlong { length })
+            }
             _ => Ok(UpstreamKey(Secret::new(key.to_owned()))),
         }
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::admin_key::AdminKey;
 use crate::derive::{Key, derive, hex};
 use crate::keyring::{Fingerprint, UpstreamSecret};
 use crate::master::{Master, MasterError, Stretch};
@@ -243,6 +244,43 @@ impl Vault {
         self.fingerprint_of(key.expose())
     }
 
+    /// Seals the Admin API's key for its one place.
+    pub fn seal_admin_key(&self, key: &AdminKey, entropy: &dyn Entropy) -> Sealed {
+        seal::seal(&self.root, ADMIN, key.expose().as_bytes(), entropy)
+    }
+
+    /// Opens the Admin API's key.
+    ///
+    /// # Errors
+    /// When it was changed, is something else's, or sealed under another master key.
+    pub fn open_admin_key(&self, sealed: &Sealed) -> Result<UpstreamSecret, VaultError> {
+        let header = seal::open(self.root_of(sealed), ADMIN, sealed)?;
+        let damaged = || SealError::Damaged { purpose: ADMIN.purpose, id: ADMIN.id.to_owned() };
+        let key = std::str::from_utf8(&header).map_err(|_| damaged())?;
+        let (fingerprint, hint) = (self.fingerprint_of(key), hint(key));
+        Ok(UpstreamSecret::new(header, fingerprint, hint))
+    }
+
+    /// The fingerprint of the Admin API's key.
+    pub fn admin_fingerprint(&self, key: &AdminKey) -> Fingerprint {
+        self.fingerprint_of(key.expose())
+    }
+
+    /// Wraps the sealed Admin API's key anew; `None` when it is under the present root already.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub fn rewrap_admin_key(
+        &self,
+        sealed: &Sealed,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Sealed>, VaultError> {
+        if self.root.sealed(sealed) {
+            return Ok(None);
+        }
+        Ok(Some(seal::rewrap(self.root_of(sealed), &self.root, ADMIN, sealed, entropy)?))
+    }
+
     fn fingerprint_of(&self, key: &str) -> Fingerprint {
         let digest = derive(&self.fingerprint_key, "chamberlain: upstream key", key.as_bytes());
         Fingerprint(hex(&digest[..8]))
@@ -340,6 +378,9 @@ fn open_key(root: &Root, place: Place<'_>, sealed: &Sealed) -> Result<Key, SealE
     let key = <[u8; 32]>::try_from(&opened[..]).map(Zeroizing::new);
     key.map_err(|_| SealError::Damaged { purpose: place.purpose, id: place.id.to_owned() })
 }
+
+/// Where the Admin API's key is sealed for; there is one.
+const ADMIN: Place<'_> = Place { purpose: Purpose::Credential, id: "admin" };
 
 fn upstream(id: &UpstreamKeyId) -> Place<'_> {
     Place { purpose: Purpose::UpstreamKey, id: id.as_str() }

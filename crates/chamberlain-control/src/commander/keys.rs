@@ -2,6 +2,7 @@
 
 use chamberlain_core::audit::record::Principal;
 use chamberlain_core::id::{EnvironmentName, UpstreamKeyId};
+use chamberlain_core::keys::profile::Profile;
 use chamberlain_store::{Change, Facts, StoreFault, UpstreamKey, UpstreamKeyState};
 use chamberlain_vault::seal::Sealed;
 use chamberlain_vault::upstream_key::UpstreamKey as VaultKey;
@@ -72,6 +73,7 @@ impl Commander {
             created_at: ground.now,
             removed_at: None,
             last_used_at: None,
+            profile: Profile::default(),
         })
     }
 

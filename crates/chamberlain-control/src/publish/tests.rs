@@ -20,6 +20,7 @@ fn key(id: &str, environment: Option<&str>, state: UpstreamKeyState) -> Upstream
         created_at: Timestamp::from_ms(0),
         removed_at: None,
         last_used_at: None,
+        profile: chamberlain_core::keys::profile::Profile::default(),
     }
 }
 

@@ -59,6 +59,15 @@ pub(crate) enum Trouble {
     Broken(StoreFault),
 }
 
+impl Trouble {
+    /// What went wrong, whatever it means for the transaction.
+    pub(crate) fn into_fault(self) -> StoreFault {
+        match self {
+            Trouble::Refused(fault) | Trouble::Broken(fault) => fault,
+        }
+    }
+}
+
 impl From<StoreFault> for Trouble {
     fn from(fault: StoreFault) -> Trouble {
         Trouble::Broken(fault)

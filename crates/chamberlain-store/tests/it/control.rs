@@ -3,6 +3,8 @@
 use chamberlain_core::admission::key::{KeyState, VirtualKey, mint};
 use chamberlain_core::admission::policy::Policy;
 use chamberlain_core::id::{EnvironmentName, UpstreamKeyId};
+use chamberlain_core::keys::finding::{Finding, FindingKind};
+use chamberlain_core::keys::profile::Profile;
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::money::Money;
 use chamberlain_core::overrides::{Override, Overrides};
@@ -10,7 +12,8 @@ use chamberlain_core::record::Severity;
 use chamberlain_core::snapshot::{Budgets, Limits, Pause};
 use chamberlain_core::time::Timestamp;
 use chamberlain_store::{
-    Change, EffectState, Facts, NOTIFY, Store, StoreFault, UpstreamKey, UpstreamKeyState,
+    Change, Credential, EffectState, Facts, NOTIFY, Store, StoreFault, UpstreamKey,
+    UpstreamKeyState,
 };
 
 use crate::support::*;
@@ -106,6 +109,7 @@ fn upstream(id: &str, environment: Option<&str>, state: UpstreamKeyState) -> Ups
         created_at: now(),
         removed_at: None,
         last_used_at: None,
+        profile: Profile::default(),
     }
 }
 
@@ -163,6 +167,130 @@ fn a_key_is_held_once_and_its_seal_is_erased_with_it() {
         let bytes = std::fs::read(house.folder.path().join(&name)).unwrap();
         let found = bytes.windows(11).any(|window| window == b"sealed uk_a");
         assert!(!found, "{name} still has what was sealed");
+    }
+}
+
+#[test]
+fn a_key_is_listed_before_and_after_its_value() {
+    use UpstreamKeyState::{Current, Listed, Revoked};
+    let house = House::new();
+    let store = house.open();
+    let bare = |id: &str, state| UpstreamKey {
+        fingerprint: String::new(),
+        hint: String::new(),
+        profile: Profile { team: Some("search".into()), ..Profile::default() },
+        ..upstream(id, Some("production"), state)
+    };
+    let list = |key: UpstreamKey| change(&store, move |change| change.list_upstream_key(&key));
+    list(bare("uk_a", Listed)).unwrap();
+    list(bare("uk_b", Listed)).unwrap();
+    let past = UpstreamKey { removed_at: Some(now()), ..bare("uk_c", Revoked) };
+    list(past.clone()).unwrap();
+    let again = UpstreamKey { name: "key uk_a".into(), ..bare("uk_d", Listed) };
+    assert!(matches!(list(again), Err(StoreFault::Conflict(_))), "a name is held once");
+    assert!(matches!(list(bare("uk_e", Current)), Err(StoreFault::Mistake(_))));
+    let promoted =
+        change(&store, |change| change.promote_upstream_key(&UpstreamKeyId::new("uk_a")));
+    assert!(matches!(promoted, Err(StoreFault::Conflict(_))), "there is nothing to use");
+    assert_eq!(store.sealed_upstream_key(&UpstreamKeyId::new("uk_a")).unwrap(), None);
+
+    let filled = UpstreamKey {
+        profile: bare("uk_a", Listed).profile,
+        ..upstream("uk_a", Some("production"), Current)
+    };
+    let fill =
+        |key: UpstreamKey| change(&store, move |change| change.fill_upstream_key(&key, b"s"));
+    fill(filled.clone()).unwrap();
+    assert!(matches!(fill(filled.clone()), Err(StoreFault::Conflict(_))), "once");
+    let all = store.upstream_keys().unwrap();
+    assert_eq!(all[0], filled);
+    assert_eq!(all[2], past);
+}
+
+#[test]
+fn a_key_gets_another_name_and_profile_and_keeps_its_seal() {
+    let house = House::new();
+    let store = house.open();
+    hold(&store, upstream("uk_a", None, UpstreamKeyState::Current)).unwrap();
+    hold(&store, upstream("uk_b", None, UpstreamKeyState::Staged)).unwrap();
+    let rename = |name: &'static str| {
+        change(&store, move |change| change.rename_upstream_key(&UpstreamKeyId::new("uk_a"), name))
+    };
+    assert!(matches!(rename("key uk_b"), Err(StoreFault::Conflict(_))));
+    rename("better").unwrap();
+    rename("better").unwrap();
+    let profile = Profile { purpose: Some("translation".into()), ..Profile::default() };
+    let new = profile.clone();
+    change(&store, move |change| {
+        change.set_upstream_profile(&UpstreamKeyId::new("uk_a"), &new)?;
+        assert!(change.set_upstream_profile(&UpstreamKeyId::new("uk_x"), &new).is_err());
+        Ok(())
+    })
+    .unwrap();
+    let key = store.upstream_keys().unwrap().remove(0);
+    assert_eq!((key.name.as_str(), key.profile), ("better", profile));
+    let id = UpstreamKeyId::new("uk_a");
+    assert_eq!(store.sealed_upstream_key(&id).unwrap().unwrap(), b"sealed uk_a");
+}
+
+#[test]
+fn a_finding_is_new_once_and_keeps_its_beginning() {
+    let house = House::new();
+    let store = house.open();
+    let finding = |subject: &str, message: &str| Finding {
+        kind: FindingKind::Shadow,
+        subject: subject.to_owned(),
+        name: "laptop".into(),
+        severity: Severity::Warning,
+        message: message.to_owned(),
+        advice: "look".into(),
+    };
+    let replace = |findings: Vec<Finding>| {
+        store
+            .change(actor(), move |change| {
+                let new = change.replace_key_findings(&findings)?;
+                change.audit("test", "findings", &Facts::default())?;
+                Ok(new)
+            })
+            .unwrap()
+    };
+    let first = finding("apikey_1", "a");
+    let new = replace(vec![first.clone(), first.clone()]);
+    assert_eq!(new, vec![first.clone()], "one of two alike");
+    let (same, second) = (finding("apikey_1", "b"), finding("apikey_2", "a"));
+    assert_eq!(replace(vec![same.clone(), second.clone()]), vec![second.clone()]);
+    let kept = store.key_findings().unwrap();
+    assert_eq!((kept.len(), &kept[0].finding), (2, &same), "the newest words");
+    assert_eq!(replace(vec![second.clone()]), []);
+    assert_eq!(replace(vec![first.clone(), second]), [first], "it came back");
+}
+
+#[test]
+fn a_credential_is_kept_once_and_erased_whole() {
+    let house = House::new();
+    let store = house.open();
+    let credential = Credential {
+        name: "admin".into(),
+        fingerprint: "print".into(),
+        hint: "sk-ant-admin01-...".into(),
+        created_at: now(),
+    };
+    for sealed in [b"sealed first", b"sealed other"] {
+        let put = credential.clone();
+        change(&store, move |change| change.put_credential(&put, sealed)).unwrap();
+    }
+    assert_eq!(store.credential("admin").unwrap(), Some(credential));
+    assert_eq!(store.sealed_credential("admin").unwrap().unwrap(), b"sealed other");
+    assert!(change(&store, |change| change.remove_credential("admin").map(drop)).is_ok());
+    assert_eq!(store.credential("admin").unwrap(), None);
+    store.close().unwrap();
+    drop(store);
+    for (name, _) in modes(house.folder.path()) {
+        let bytes = std::fs::read(house.folder.path().join(&name)).unwrap();
+        for sealed in [b"sealed first", b"sealed other"] {
+            let found = bytes.windows(12).any(|window| window == sealed);
+            assert!(!found, "{name} still has what was sealed");
+        }
     }
 }
 

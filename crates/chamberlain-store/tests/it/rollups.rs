@@ -69,6 +69,48 @@ fn every_sum(store: &Store) -> Vec<String> {
     sums
 }
 
+/// Calls and cost of every upstream key, added up from the calls themselves.
+fn usage_by_hand(store: &Store) -> Vec<(String, u64, Money)> {
+    let filter = CallFilter { open: Some(false), ..CallFilter::default() };
+    let mut sums = std::collections::BTreeMap::new();
+    for call in store.calls(&filter).unwrap() {
+        let Some(key) = &call.upstream_key else { continue };
+        let cost = call.end.unwrap().cost;
+        let sum: &mut (u64, Money) = sums.entry(key.to_string()).or_default();
+        *sum = (sum.0 + 1, sum.1.checked_add(cost).unwrap());
+    }
+    sums.into_iter().map(|(key, (calls, cost))| (key, calls, cost)).collect()
+}
+
+fn usage(store: &Store) -> Vec<(String, u64, Money)> {
+    let sums = store.key_usage().unwrap().into_iter();
+    let mut sums: Vec<_> = sums.map(|(key, sum)| (key.to_string(), sum.calls, sum.cost)).collect();
+    sums.sort();
+    sums
+}
+
+#[test]
+fn what_each_upstream_key_came_to_is_known_however_far_the_roll_up_has_come() {
+    let house = House::new();
+    let store = house.open();
+    let calls = busy(&store);
+    let by_hand = usage_by_hand(&store);
+    assert!(!by_hand.is_empty() && by_hand.iter().all(|(_, calls, _)| *calls > 10));
+    assert_eq!(usage(&store), by_hand);
+    store.roll_up().unwrap();
+    assert_eq!(usage(&store), by_hand);
+    for call in [7, 23] {
+        let lost = calls[call].call;
+        store
+            .change(actor(), move |change| change.write_off(lost, usd(2), "seen in the Console"))
+            .unwrap();
+    }
+    let by_hand = usage_by_hand(&store);
+    assert_eq!(usage(&store), by_hand, "a write-off moves both");
+    store.prune(now().plus_ms(48 * HOUR)).unwrap();
+    assert_eq!(usage(&store), by_hand, "and a pruned call stays counted");
+}
+
 #[test]
 fn no_sum_changes_however_far_the_roll_up_has_come() {
     let house = House::new();

@@ -15,7 +15,7 @@ fn a_key_is_taken_without_the_space_around_it() {
     }
     // No promise is made about kinds and lengths to come.
     assert!(UpstreamKey::check(&secret(&credential("api99", &Seeded::new(2)))).is_ok());
-    assert!(UpstreamKey::check(&secret(&key[..LENGTH_MIN])).is_ok());
+    assert!(UpstreamKey::check(&secret("sk-ant-a-fake")).is_ok());
 }
 
 #[test]
@@ -48,6 +48,10 @@ fn each_mistake_is_named() {
         (key[..LENGTH_MIN - 1].to_owned(), ShapeError::Short { length: LENGTH_MIN - 1 }),
         ("sk-ant-".to_owned(), ShapeError::Short { length: 7 }),
         (key.repeat(10), ShapeError::Long { length: 1080 }),
+        (key[..107].to_owned(), ShapeError::Cut { length: 107 }),
+        (key[..60].to_owned(), ShapeError::Cut { length: 60 }),
+        (key.repeat(2), ShapeError::Overlong { length: 216 }),
+        (format!("{key}n"), ShapeError::Overlong { length: 109 }),
     ] {
         assert_eq!(refusal(&typed), expected);
     }

@@ -116,6 +116,7 @@ impl Key {
 
 fn state(key: &UpstreamKey) -> &'static str {
     match key.state {
+        UpstreamKeyState::Listed => "listed",
         UpstreamKeyState::Staged => "staged",
         UpstreamKeyState::Current => "current",
         UpstreamKeyState::Previous => "previous",

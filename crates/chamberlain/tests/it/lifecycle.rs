@@ -224,7 +224,7 @@ fn what_is_no_anthropic_key_is_refused_and_not_repeated() {
 /// A text with the shape of an Anthropic key.
 fn key_shaped() -> String {
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
-    format!("sk-ant-api03-{nanos:0>90}-AA")
+    format!("sk-ant-api03-{nanos:0>92}-AA")
 }
 
 #[test]
