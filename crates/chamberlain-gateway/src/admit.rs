@@ -366,7 +366,7 @@ impl Inner {
     }
 
     /// True when only time can help, and not enough of it.
-    fn is_hopeless(&self, wait: &Wait, deadline: Instant) -> bool {
+    pub(crate) fn is_hopeless(&self, wait: &Wait, deadline: Instant) -> bool {
         let only_time = matches!(wait.refusal, Refusal::Rate { kind: LimitKind::Requests, .. });
         only_time && wait.until.is_some_and(|until| self.instant(until) > deadline)
     }

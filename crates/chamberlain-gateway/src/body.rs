@@ -15,7 +15,6 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::task::TaskTracker;
 
 use crate::refuse::{Fault, Stop};
 
@@ -108,7 +107,7 @@ impl Hold {
     }
 
     /// Hands all that is held over to another hold.
-    fn take(&mut self) -> Hold {
+    pub(crate) fn take(&mut self) -> Hold {
         let bytes = std::mem::take(&mut self.bytes);
         Hold { memory: self.memory.clone(), key: self.key.clone(), bytes }
     }
@@ -127,21 +126,6 @@ impl Drop for Hold {
             self.memory.give_back(&self.key, self.bytes);
         }
     }
-}
-
-/// Works on what is held, beside the threads that move bytes. The memory is held until the work is
-/// done, also when nobody waits for it any more: whoever sends a body and leaves at once would
-/// otherwise have the work of one and the memory of many.
-pub(crate) async fn beside<T: Send + 'static>(
-    tasks: &TaskTracker,
-    hold: &mut Hold,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Fault> {
-    let held = hold.take();
-    let (done, held) =
-        tasks.spawn_blocking(move || (work(), held)).await.map_err(|_| Fault::Ours)?;
-    *hold = held;
-    Ok(done)
 }
 
 /// Reads a whole body of at most `limit_bytes`. A body that comes in one piece is not copied.
@@ -272,29 +256,6 @@ mod tests {
         drop(second);
         assert_eq!(memory.used(), 0);
         assert!(memory.held.lock().by_key.is_empty(), "nothing is kept of keys that hold nothing");
-    }
-
-    #[tokio::test]
-    async fn work_that_nobody_waits_for_holds_its_memory_to_its_end() {
-        let memory = Arc::new(BodyMemory::default());
-        let tasks = TaskTracker::new();
-        let mut hold = Hold::new(&memory, &VirtualKeyId::new("a"));
-        hold.grow(10, 100).unwrap();
-        assert_eq!(beside(&tasks, &mut hold, || 7).await, Ok(7));
-        assert_eq!((memory.used(), hold.bytes), (10, 10));
-        let (end, ended) = std::sync::mpsc::channel::<()>();
-        {
-            let work = beside(&tasks, &mut hold, move || ended.recv().is_ok());
-            let mut work = std::pin::pin!(work);
-            let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
-            assert!(work.as_mut().poll(&mut nobody).is_pending());
-        }
-        drop(hold);
-        assert_eq!(memory.used(), 10, "the client has left, and its body is still worked on");
-        end.send(()).unwrap();
-        tasks.close();
-        tasks.wait().await;
-        assert_eq!(memory.used(), 0);
     }
 
     #[test]

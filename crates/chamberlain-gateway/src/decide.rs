@@ -22,6 +22,7 @@ use crate::own::Home;
 use crate::record::Subject;
 use crate::refuse::{Fault, Stop};
 use chamberlain_core::anthropic::request::{CallerFacts, Capability, RequestFacts};
+use chamberlain_core::record::Route;
 
 /// Where a call goes, by its credential.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -90,6 +91,23 @@ impl Inner {
         let subject = Arc::new(Subject::new(route, operation, request.as_ref(), head.uri.path()));
         let items = 0;
         Ok(Decided { call, head, content, request, subject, caller, items, destination, warnings })
+    }
+
+    /// Asks what can be asked before a body is read, in the same words as after it: pauses, and
+    /// the policies about the caller and the route. A large body is not read for nothing.
+    pub(crate) fn decide_without_body(
+        &self,
+        call: &Call,
+        route: Route,
+        caller: &CallerFacts,
+    ) -> Result<(), Refusal> {
+        pauses(call, call.at)?;
+        let operation = operation(call, caller)?;
+        if is_about_batches(route) {
+            return uses(call, caller, operation.as_deref(), Capability::Batches);
+        }
+        policy::decide_caller(&call.environment.policy, caller, operation.as_deref())?;
+        policy::decide_caller(&call.key.policy, caller, operation.as_deref())
     }
 
     /// Looks again, for a call that has taken its time: what was stopped in the meantime stays

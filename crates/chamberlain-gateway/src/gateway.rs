@@ -21,6 +21,7 @@ use crate::admit::Hall;
 use crate::batch::{Batches, OpenBatch};
 use crate::body::BodyMemory;
 use crate::connect::Connections;
+use crate::desk::Desks;
 use crate::health::Standings;
 use crate::journal::Journal;
 use crate::keys::KeySource;
@@ -99,6 +100,7 @@ pub(crate) struct Inner {
     /// Told whenever money, a place or a lease became free.
     pub(crate) changed: Notify,
     pub(crate) bodies: Arc<BodyMemory>,
+    pub(crate) desks: Arc<Desks>,
     /// Connections of clients that stand.
     pub(crate) connections_standing: Arc<AtomicUsize>,
     pub(crate) batches: Batches,
@@ -139,6 +141,7 @@ impl Gateway {
             )),
             changed: Notify::new(),
             bodies: Arc::default(),
+            desks: Arc::default(),
             connections_standing: Arc::default(),
             batches: Batches::default(),
             standings: Standings::default(),

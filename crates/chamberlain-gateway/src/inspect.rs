@@ -11,10 +11,12 @@ use chamberlain_core::anthropic::request::{
 use chamberlain_core::record::Route;
 use http::HeaderMap;
 use http::request::Parts;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::body::{self, Hold};
+use crate::desk::beside;
 use crate::encoding::{Encoding, charset, decode, encoding};
 use crate::files::announced;
 use crate::gateway::Inner;
@@ -24,8 +26,8 @@ use crate::notice::Witness;
 use crate::own::Home;
 use crate::refuse::Stop;
 
-/// Bodies above this size are decoded and parsed beside the threads that move bytes.
-const HEAVY_BYTES: usize = 512 * 1024;
+/// Bodies above this size are parsed beside the threads that move bytes, in turn.
+const HEAVY_BYTES: u64 = 512 * 1024;
 const OPERATION_CHARS_MAX: usize = 64;
 
 /// A call whose request has been read.
@@ -78,6 +80,9 @@ impl Inner {
         } else {
             Encoding::Identity
         };
+        if has_body && (is_batch || is_heavy(body.size_hint().upper(), encoding)) {
+            self.decide_without_body(&call, route, &caller)?;
+        }
         let mut hold = Hold::new(&self.bodies, &call.key.id);
         let reading = Instant::now();
         let limit_bytes = match is_batch {
@@ -92,6 +97,9 @@ impl Inner {
             }
             let content = Content { decoded: original.clone(), original, hold };
             return Ok(Inspected { call, head, route, content, request: None, caller, home: None });
+        }
+        if is_batch || is_heavy(Some(original.len() as u64), encoding) {
+            self.is_worth_reading(&call)?;
         }
         if is_batch {
             // Its items are read when they are judged: nobody keeps the facts of 100,000.
@@ -118,6 +126,7 @@ impl Inner {
         if encoding == Encoding::Identity {
             return Ok(original.clone());
         }
+        let desk = self.desks.seat(&call.key.id).await;
         let settings = &call.snapshot.settings;
         // The most that it may decode to is more than a key's share of all memory; few do.
         let (mut room_bytes, mut full) = (settings.batch_body_bytes_max, None);
@@ -130,7 +139,7 @@ impl Inner {
         }
         let encoded = original.clone();
         let work = move || decode(encoding, &encoded, room_bytes);
-        let decoded = body::beside(&self.calls, hold, work).await?;
+        let decoded = beside(&self.calls, desk, hold, work).await?;
         let decoded = decoded.map_err(|refusal| match (&refusal, full) {
             (Refusal::TooLarge { .. }, Some(full)) => full,
             _ => refusal,
@@ -155,20 +164,25 @@ impl Inner {
             let facts = inspect_body(&decoded, limits).map_err(Refusal::Malformed)?;
             Ok((decoded, facts))
         };
-        // A compressed body may be a thousand times larger than it looks.
-        let heavy = original.len() > HEAVY_BYTES || encoding != Encoding::Identity;
-        if !heavy {
+        if !is_heavy(Some(original.len() as u64), encoding) {
             return Ok(work()?);
         }
+        let desk = self.desks.seat(&call.key.id).await;
         if encoding != Encoding::Identity {
             hold.grow(limit_bytes, settings.bodies_in_flight_bytes_max)?;
         }
-        let (decoded, facts) = body::beside(&self.calls, hold, work).await??;
+        let (decoded, facts) = beside(&self.calls, desk, hold, work).await??;
         if encoding != Encoding::Identity {
             hold.shrink(limit_bytes - decoded.len().min(limit_bytes));
         }
         Ok((decoded, facts))
     }
+}
+
+/// Whether a body is, or may become, too much to read in between. A compressed one may be a
+/// thousand times larger than it looks.
+fn is_heavy(bytes: Option<u64>, encoding: Encoding) -> bool {
+    encoding != Encoding::Identity || bytes.is_none_or(|bytes| bytes > HEAVY_BYTES)
 }
 
 fn caller(call: &Call, headers: &HeaderMap) -> Result<CallerFacts, Refusal> {

@@ -13,6 +13,7 @@ mod bound;
 mod call;
 mod connect;
 mod decide;
+mod desk;
 mod encoding;
 mod ending;
 mod escort;

@@ -26,6 +26,10 @@ pub struct Live {
     pub oldest_batch: Option<Timestamp>,
     /// Bytes of request bodies in memory.
     pub body_bytes: usize,
+    /// Large request bodies that wait for their turn to be read.
+    pub bodies_waiting: usize,
+    /// Large request bodies that are being read.
+    pub bodies_read: usize,
     /// Breakers, one per upstream credential that was used.
     pub breakers: Vec<BreakerLive>,
     /// What upstream last said about its own limits.
@@ -40,7 +44,10 @@ impl Inner {
             (hall.gate.balances(now), hall.gate.in_flight(), hall.waiting())
         };
         let (open_batches, oldest_batch) = self.batches.standing();
+        let (bodies_waiting, bodies_read) = self.desks.standing();
         Live {
+            bodies_waiting,
+            bodies_read,
             open_batches,
             oldest_batch,
             balances,

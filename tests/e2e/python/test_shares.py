@@ -1,8 +1,11 @@
 """What one client may take of what all share: memory for bodies, connections, and the console's
 name."""
 
+import gzip
+import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx2 as httpx
@@ -81,6 +84,39 @@ def test_no_key_holds_the_memory_of_all(tmp_path, own_mock):
     until("nothing", lambda: metric(house, "chamberlain_request_body_bytes") == 0)
     assert ask(greedy).status_code == 200
     assert house.stop() == 0
+
+
+def test_no_key_has_all_processors_read_for_it(own_house, own_mock):
+    """Bodies of 30 KB that decode to 30 MB and then are no requests: none of them counts against a
+    limit, and whoever comes after forty of them does not wait for forty."""
+    greedy = own_house.virtual_key("greedy")["key"]
+    other = own_house.virtual_key("other")["key"]
+    bomb = gzip.compress(b"{" + b" " * 30_000_000)
+    assert len(bomb) < 40_000
+
+    def ask(key, body):
+        headers = {
+            "x-api-key": key,
+            "anthropic-version": "2023-06-01",
+            "content-encoding": "gzip",
+            "content-type": "application/json",
+        }
+        return client.post("/v1/messages", content=body, headers=headers).status_code
+
+    connections = httpx.Limits(max_connections=50)
+    with (
+        httpx.Client(base_url=own_house.gateway, timeout=120, limits=connections) as client,
+        ThreadPoolExecutor(40) as pool,
+    ):
+        flood = [pool.submit(ask, greedy, bomb) for _ in range(40)]
+        waiting = "chamberlain_request_bodies_waiting"
+        until("a line", lambda: metric(own_house, waiting) >= 20)
+        before = sum(one.done() for one in flood)
+        assert ask(other, gzip.compress(json.dumps(BODY).encode())) == 200
+        assert sum(one.done() for one in flood) < before + 15, "it waited for all the others"
+        assert [one.result() for one in flood] == [400] * 40
+    assert metric(own_house, waiting) == 0
+    assert len(own_mock.journal()) == 1
 
 
 def test_a_body_that_comes_in_drops_is_given_up(tmp_path, own_mock):

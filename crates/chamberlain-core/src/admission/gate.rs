@@ -210,6 +210,18 @@ impl Gate {
         }
     }
 
+    /// What the limits on requests and on calls in flight would say to one more, whatever it is;
+    /// `None` when they would let it pass now. Nothing is consumed.
+    pub fn requests_say(&mut self, terms: &[Terms], now: Timestamp) -> Option<Admission> {
+        let mut charges = [const { None }; 4];
+        for kind in [CONCURRENCY, REQUESTS] {
+            let one =
+                |(scope, limit): (&Scope, u64)| Charge { scope: scope.clone(), limit, units: 1 };
+            charges[kind] = in_force(terms, kind).map(one);
+        }
+        self.rates_say(&charges, now)
+    }
+
     /// Counts another attempt of an admitted call against its request limit.
     ///
     /// # Errors

@@ -8,3 +8,4 @@ pub mod memory;
 pub mod policy;
 pub mod refusal;
 pub mod retry;
+pub mod turns;

@@ -124,12 +124,24 @@ pub fn decide(
     holder: Holder<'_>,
     question: &Question<'_>,
 ) -> Result<Vec<Warning>, Refusal> {
-    policy.check_source(question.caller.source)?;
-    policy.check_operation(question.operation)?;
+    decide_caller(policy, question.caller, question.operation)?;
     let warnings = policy.check_models(holder, question)?;
     policy.check_capabilities(holder, question)?;
     policy.check_max_tokens(question.request)?;
     Ok(warnings)
+}
+
+/// What `policy` says of a caller, whatever the body: where it is and what it calls for.
+///
+/// # Errors
+/// The refusal, naming the rule.
+pub fn decide_caller(
+    policy: &Policy,
+    caller: &CallerFacts,
+    operation: Option<&str>,
+) -> Result<(), Refusal> {
+    policy.check_source(caller.source)?;
+    policy.check_operation(operation)
 }
 
 /// Whether `policy` lets a call pass that names no model: one that only uses `capability`.
@@ -143,8 +155,7 @@ pub fn decide_use(
     operation: Option<&str>,
     capability: Capability,
 ) -> Result<(), Refusal> {
-    policy.check_source(caller.source)?;
-    policy.check_operation(operation)?;
+    decide_caller(policy, caller, operation)?;
     policy.check_capability(holder, capability)
 }
 

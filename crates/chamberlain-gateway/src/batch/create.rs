@@ -11,9 +11,9 @@ use chamberlain_core::batch::{BadBatch, BatchBound, inspect};
 use http::HeaderValue;
 
 use super::own::Named;
-use crate::body::beside;
 use crate::bound::{Bounded, Pass, context, terms};
 use crate::decide::{Decided, policies, warning_text};
+use crate::desk::beside;
 use crate::gateway::Inner;
 use crate::identify::Call;
 use crate::record::Subject;
@@ -40,7 +40,8 @@ impl Inner {
             (decided.content.decoded.clone(), decided.subject.operation.clone());
         let work = move || look(&call, &caller, operation.as_deref(), &body);
         // A batch has up to 256 MB, and there is no telling from its size how long it takes.
-        let looked = beside(&self.calls, &mut decided.content.hold, work).await??;
+        let desk = self.desks.seat(&decided.call.key.id).await;
+        let looked = beside(&self.calls, desk, &mut decided.content.hold, work).await??;
         let Looked { items, bound, model, warnings, named } = looked;
         self.refers_to_own(&decided.call, named).await?;
         let model = model.unwrap_or_else(|| SEVERAL_MODELS.to_owned());

@@ -13,6 +13,7 @@ mod batches;
 mod changing;
 mod cut;
 mod files;
+mod heavy;
 mod leaving;
 mod metrics;
 mod money;

@@ -272,6 +272,7 @@ impl World {
             assert!(balance.reserved.is_zero(), "{account}: {balance:?}");
         }
         assert_eq!((live.in_flight, live.waiting, live.body_bytes), (0, 0, 0));
+        assert_eq!((live.bodies_waiting, live.bodies_read), (0, 0));
         self.journal.audit(Money::from_usd(1_000));
     }
 }

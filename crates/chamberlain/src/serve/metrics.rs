@@ -93,6 +93,12 @@ impl Metrics {
         gauge("connections", "Connections of clients", live.connections as u64);
         let held = live.body_bytes as u64;
         gauge("request_body_bytes", "Bytes of request bodies in memory", held);
+        let waiting = live.bodies_waiting as u64;
+        gauge(
+            "request_bodies_waiting",
+            "Large bodies that wait for their turn to be read",
+            waiting,
+        );
         let queued = self.store.health().queued as u64;
         gauge("store_queue", "What waits to be written", queued);
         // Without an answer it is left out: an old or made-up number would hide what is wrong.
