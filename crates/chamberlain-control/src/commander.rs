@@ -31,6 +31,7 @@ use crate::publish::{self, Publisher};
 use crate::reply::{JobLine, Running};
 use crate::settings::Settings;
 use crate::virtual_key::Ground;
+use crate::web::Web;
 
 mod audit;
 mod batches;
@@ -40,6 +41,7 @@ mod doctor;
 mod keys;
 mod pauses;
 mod reload;
+mod sinks;
 mod status;
 mod terms;
 mod virtual_keys;
@@ -81,6 +83,8 @@ pub struct CommanderParts {
     pub data: PathBuf,
     /// The version of this program.
     pub version: String,
+    /// The way to hosts that are not upstream.
+    pub web: Arc<dyn Web>,
 }
 
 /// Executes commands.
@@ -93,6 +97,7 @@ pub struct Commander {
     entropy: Arc<dyn Entropy>,
     data: PathBuf,
     version: String,
+    web: Arc<dyn Web>,
     publisher: Publisher,
     live: OnceLock<Arc<dyn Live>>,
     reload: OnceLock<Reload>,
@@ -137,6 +142,7 @@ impl Commander {
             entropy: parts.entropy,
             data: parts.data,
             version: parts.version,
+            web: parts.web,
             publisher: Publisher::new(first),
             live: OnceLock::new(),
             reload: OnceLock::new(),

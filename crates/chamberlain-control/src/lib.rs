@@ -18,10 +18,12 @@ pub mod publish;
 pub mod reply;
 pub mod scope;
 pub mod settings;
+pub mod sink;
 pub mod socket;
 #[cfg(test)]
 mod testing;
 pub mod view;
 pub mod virtual_key;
+pub mod web;
 pub mod when;
 pub mod wire;

@@ -12,6 +12,7 @@ use chamberlain_core::anthropic::request::Capability;
 use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::ledger::price::PriceBook;
 use chamberlain_core::money::Money;
+use chamberlain_core::sink::settings::SinkSettings;
 use chamberlain_core::snapshot::{Budgets, GatewaySettings, Limits};
 use serde_json::{Map, Value, json};
 
@@ -81,6 +82,8 @@ pub struct Settings {
     pub prices: Arc<PriceBook>,
     /// Checkpoints.
     pub checkpoint: CheckpointSettings,
+    /// Where keys are delivered to, by name.
+    pub sinks: Vec<SinkSettings>,
     /// Where each setting came from.
     pub sources: Sources,
 }
@@ -89,6 +92,11 @@ impl Settings {
     /// The environment of that name.
     pub fn environment(&self, name: &str) -> Option<&EnvironmentSettings> {
         self.environments.iter().find(|environment| environment.name.as_str() == name)
+    }
+
+    /// The sink of that name.
+    pub fn sink(&self, name: &str) -> Option<&SinkSettings> {
+        self.sinks.iter().find(|sink| sink.name == name)
     }
 }
 
@@ -111,6 +119,10 @@ impl Settings {
             put(of("policy"), json!(environment.policy));
             put(of("pause_on_exceed"), json!(environment.pause_on_exceed));
             put(of("rotation_interval_days"), json!(environment.rotation_interval_days));
+        }
+        for sink in &self.sinks {
+            // No secret is in it: tokens are named by their files.
+            put(format!("sinks.{}", sink.name), json!(format!("{sink:?}")));
         }
         // Read by people in a record; no program takes it apart.
         put("gateway".to_owned(), json!(format!("{:?}", self.gateway)));
@@ -194,6 +206,7 @@ impl Default for Settings {
             timezone: "UTC".to_owned(),
             prices: Arc::new(PriceBook::builtin()),
             checkpoint: CheckpointSettings::default(),
+            sinks: Vec::new(),
             sources: Sources::default(),
         }
     }

@@ -1,8 +1,13 @@
 //! What the tests share: a clock that stands where it is put, and randomness that repeats.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
+use bytes::Bytes;
 use chamberlain_core::time::{Clock, Entropy, Timestamp};
+use http::{Request, Response};
+
+use crate::web::{Web, WebFault};
 
 /// 2026-11-23T12:00:00Z.
 pub(crate) const NOON: Timestamp = Timestamp::from_ms(1_795_435_200_000);
@@ -43,6 +48,15 @@ impl Entropy for Dice {
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             *byte = (mixed >> 56) as u8;
         }
+    }
+}
+
+/// A web in which no host can be reached.
+pub(crate) struct Nowhere;
+
+impl Web for Nowhere {
+    fn send(&self, _: Request<Bytes>, _: Duration) -> Result<Response<Bytes>, WebFault> {
+        Err(WebFault::NotSent("there is no network here".to_owned()))
     }
 }
 

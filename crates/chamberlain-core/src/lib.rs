@@ -17,6 +17,7 @@ pub mod quick;
 pub mod record;
 pub mod resource;
 pub mod secret;
+pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod time;

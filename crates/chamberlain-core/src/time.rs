@@ -57,6 +57,12 @@ impl Timestamp {
         Ok(Timestamp(moment.as_millisecond()))
     }
 
+    /// Reads the moment of an HTTP `date` header; `None` when it is none.
+    pub fn from_http_date(text: &str) -> Option<Timestamp> {
+        let read = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Timestamp(read.timestamp().as_millisecond()))
+    }
+
     /// The calendar date in UTC, `2026-11-23`.
     pub fn utc_date(self) -> String {
         self.to_rfc3339().chars().take(10).collect()
@@ -184,6 +190,13 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         Timestamp::from_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn an_http_date_is_read_or_none() {
+        let noon = at("2026-11-24T12:00:00Z");
+        assert_eq!(Timestamp::from_http_date("Tue, 24 Nov 2026 12:00:00 GMT"), Some(noon));
+        assert_eq!(Timestamp::from_http_date("today"), None);
     }
 
     #[test]

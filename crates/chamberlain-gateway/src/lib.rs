@@ -33,6 +33,7 @@ mod live;
 mod log;
 mod metrics;
 mod notice;
+pub mod outside;
 mod own;
 mod patience;
 mod permit;

@@ -41,7 +41,7 @@ pub async fn head(base: &Uri, limit: Duration) -> Result<Reached, String> {
 }
 
 /// An error with all its causes, the outermost first.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

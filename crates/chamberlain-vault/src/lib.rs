@@ -24,7 +24,9 @@
 pub mod admin_key;
 pub mod keyring;
 pub mod master;
+pub mod parcel;
 pub mod seal;
+pub mod sealed_box;
 pub mod upstream_key;
 pub mod vault;
 

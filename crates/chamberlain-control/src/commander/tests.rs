@@ -57,6 +57,7 @@ impl World {
             entropy,
             data: folder.path().to_owned(),
             version: "0".to_owned(),
+            web: Arc::new(crate::testing::Nowhere),
         })
         .unwrap();
         World { folder, clock, keyring, commander: Arc::new(commander) }
@@ -78,6 +79,7 @@ impl World {
             entropy,
             data: folder.path().to_owned(),
             version: "0".to_owned(),
+            web: Arc::new(crate::testing::Nowhere),
         })
         .unwrap();
         World { folder, clock, keyring, commander: Arc::new(again) }

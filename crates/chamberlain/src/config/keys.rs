@@ -607,6 +607,16 @@ pub(crate) static KEYS: &[Key] = &[
          cache_write_5m, cache_write_1h and cache_read as quoted US dollars per million tokens, \
          and optionally effective_from, context_window, max_output, aliases, fast, long_context.",
     ),
+    key(
+        "sinks",
+        Kind::Sinks,
+        "{}",
+        "{}",
+        "Where keys are delivered to, as [sinks.NAME] tables: kind (\"env_file\", \"command\", \
+         \"github\", \"gitlab\" or \"kubernetes\"), environment, and what the kind needs; \
+         docs/sinks.md has every word. A program that can call Chamberlain needs none: give it a \
+         virtual key.",
+    ),
 ];
 
 /// The environments there are when nobody writes any.
@@ -669,7 +679,7 @@ mod tests {
             for environment in ["production", "staging", "development", "other"] {
                 let preset = read(key, key.preset.toml(Some(environment)));
                 let example = read(key, key.example);
-                let may_equal = ["version", "prices"].contains(&key.path);
+                let may_equal = ["version", "prices", "sinks"].contains(&key.path);
                 let may_equal = may_equal || key.kind == Kind::Flag;
                 assert!(may_equal || preset != example, "{} has no example", key.path);
             }

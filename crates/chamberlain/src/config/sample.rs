@@ -44,7 +44,8 @@ pub(crate) fn text(now: Timestamp) -> String {
          # to `chamberlain key add`.\n\nversion = 1\n",
     );
     let mut table = "";
-    let plain = |key: &&Key| !key.path.contains('*') && !["version", "prices"].contains(&key.path);
+    let plain =
+        |key: &&Key| !key.path.contains('*') && !["version", "prices", "sinks"].contains(&key.path);
     for key in KEYS.iter().filter(plain) {
         let (own, leaf) = split(key.path);
         if own != table {
@@ -62,6 +63,7 @@ pub(crate) fn text(now: Timestamp) -> String {
         environment(&mut out, name, now);
     }
     prices(&mut out);
+    sinks(&mut out);
     out
 }
 
@@ -140,5 +142,17 @@ fn prices(out: &mut String) {
         "# [[prices]]\n# id = \"claude-sonnet-5-5\"\n# effective_from = \"2027-01-01\"\n\
          # input = \"3.00\"\n# output = \"15.00\"\n# cache_write_5m = \"3.75\"\n\
          # cache_write_1h = \"6.00\"\n# cache_read = \"0.30\"\n",
+    );
+}
+
+fn sinks(out: &mut String) {
+    out.push('\n');
+    if let Some(key) = KEYS.iter().find(|key| key.path == "sinks") {
+        describe(out, key);
+    }
+    out.push_str(
+        "# [sinks.app]\n# kind = \"env_file\"\n# environment = \"production\"\n\
+         # path = \"/opt/agentic-base/integration/.env.local\"\n# variable = \"ANTHROPIC_API_KEY\"\n\
+         # owner = \"app:app\"\n",
     );
 }

@@ -14,6 +14,7 @@ use chamberlain_core::admission::policy::Policy;
 use chamberlain_core::id::EnvironmentName;
 use chamberlain_core::ledger::price::PriceBook;
 use chamberlain_core::money::Money;
+use chamberlain_core::sink::settings::SinkSettings;
 use chamberlain_core::snapshot::{
     BreakerSettings, Budgets, GatewaySettings, Limits, RetrySettings,
 };
@@ -127,6 +128,7 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
             records: read.number("checkpoint.records"),
             anchor_file: read.path("checkpoint.anchor_file"),
         },
+        sinks: read.sinks(&mut mistakes),
         sources: read.sources(),
     };
     let config = Config {
@@ -361,6 +363,25 @@ impl Reader<'_> {
                 success_threshold: self.small("breaker.success_threshold"),
             },
         }
+    }
+
+    /// Each with the environment it names looked up.
+    fn sinks(&self, mistakes: &mut Vec<Mistake>) -> Vec<SinkSettings> {
+        let Value::Sinks(sinks) = self.value("sinks") else { return Vec::new() };
+        let known: Vec<&str> = self.typed.environments().collect();
+        let unknown = sinks.iter().filter(|sink| !known.contains(&sink.environment.as_str()));
+        for sink in unknown {
+            mistakes.push(Mistake::error(
+                self.typed.place("sinks"),
+                format!(
+                    "sink {:?} is for {:?}, and there is no such environment",
+                    sink.name,
+                    sink.environment.as_str()
+                ),
+                format!("write one of {}", known.join(", ")),
+            ));
+        }
+        sinks.clone()
     }
 
     fn prices(&self, mistakes: &mut Vec<Mistake>) -> PriceBook {

@@ -78,7 +78,7 @@ fn flag_beats_variable_beats_file_beats_preset() {
 fn every_key_has_a_variable_that_means_something() {
     let house = load(&Sources::default(), now()).unwrap();
     for key in keys::KEYS {
-        if ["version", "prices"].contains(&key.path) {
+        if ["version", "prices", "sinks"].contains(&key.path) {
             continue;
         }
         let path = key.path.replace('*', "production");
@@ -199,4 +199,33 @@ fn a_reload_says_what_waits_for_a_restart() {
     let after = of("version = 1\nserver.listen = \"127.0.0.1:1\"\nqueue.calls_max = 7\n");
     assert_eq!(before.waiting_for_restart(&after), ["server.listen"]);
     assert_eq!(before.waiting_for_restart(&before), [""; 0]);
+}
+
+#[test]
+fn sinks_are_read_and_their_mistakes_shown() {
+    let sink = |rest: &str| {
+        format!(
+            "version = 1\n[sinks.app]\nkind = \"env_file\"\nenvironment = \"production\"\n\
+             variable = \"KEY\"\npath = \"/opt/app/.env\"\n{rest}"
+        )
+    };
+    let loaded = load(&file(&sink("timeout = \"5s\"\n")), now()).unwrap();
+    let [found] = loaded.config.settings.sinks.as_slice() else { panic!("not one") };
+    assert_eq!((found.name.as_str(), found.timeout_ms), ("app", 5_000));
+    for (rest, place, what) in [
+        ("repository = \"a/b\"\n", "c.toml:7:14", "`repository`: it means nothing"),
+        ("timeuot = \"5s\"\n", "c.toml:7:1", "unknown field `timeuot`"),
+        (
+            "recreate = [\"/usr/bin/docker\", \"restart\", \"bot\"]\n",
+            "c.toml:7:12",
+            "a restarted container keeps the environment",
+        ),
+    ] {
+        let told = mistakes(&sink(rest));
+        assert!(told.contains(place) && told.contains(what), "{told}");
+    }
+    let told = mistakes(&sink("").replace("production", "prod"));
+    assert!(told.contains("there is no such environment"), "{told}");
+    let told = mistakes("version = 1\nsinks = 3\n");
+    assert!(told.contains("expected [sinks.NAME] tables"), "{told}");
 }

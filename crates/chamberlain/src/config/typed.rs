@@ -11,7 +11,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::keys::{self, KEYS, Key};
 use super::mistake::{Mistake, Place};
 use super::suggest;
-use super::value::{Value, read_price_row};
+use super::value::{Value, read_price_row, read_sink};
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -262,6 +262,9 @@ impl FileReader<'_> {
                 (Some(_), DeValue::Array(rows)) if path == "prices" => {
                     self.prices(rows, value.span());
                 }
+                (Some(_), DeValue::Table(tables)) if path == "sinks" => {
+                    self.sinks(tables, value.span());
+                }
                 (Some(key), found) => self.value(&path, key, found, value.span()),
                 (None, DeValue::Table(inner)) if is_table(&path) => self.table(inner, &path),
                 (None, found) if is_table(&path) => {
@@ -307,6 +310,23 @@ impl FileReader<'_> {
         let source = Source::Written(self.place(span));
         let written = Written { value: Value::Prices(read), source };
         self.typed.values.insert("prices".to_owned(), written);
+    }
+
+    fn sinks(&mut self, tables: &DeTable<'_>, span: Range<usize>) {
+        let mut read = Vec::new();
+        for (name, table) in tables.iter() {
+            match read_sink(name.get_ref(), table) {
+                Ok(sink) => read.push(sink),
+                Err((span, wrong)) => {
+                    let place = Some(self.place(span));
+                    let what = format!("`sinks.{}`: {}", name.get_ref(), wrong.what);
+                    self.mistake(place, what, wrong.fix);
+                }
+            }
+        }
+        let source = Source::Written(self.place(span));
+        let written = Written { value: Value::Sinks(read), source };
+        self.typed.values.insert("sinks".to_owned(), written);
     }
 
     fn unknown(&mut self, path: &str, name: &str, prefix: &str, span: Range<usize>) {

@@ -8,6 +8,8 @@ use std::ops::Range;
 use chamberlain_core::anthropic::request::Capability;
 use chamberlain_core::ledger::price::PriceOverride;
 use chamberlain_core::money::Money;
+use chamberlain_core::sink::settings::SinkSettings;
+use chamberlain_core::sink::written::WrittenSink;
 use chamberlain_core::time::Calendar;
 use ipnet::IpNet;
 use toml::Spanned;
@@ -34,6 +36,8 @@ pub(crate) enum Kind {
     OptionalFile,
     /// Own price rows.
     Prices,
+    /// Where keys are delivered to.
+    Sinks,
     /// Whole days, within bounds.
     Days(u64, u64),
     /// One word out of a few.
@@ -93,6 +97,8 @@ pub(crate) enum Value {
     Numbers(Vec<u32>),
     /// Own price rows.
     Prices(Vec<PriceOverride>),
+    /// Where keys are delivered to.
+    Sinks(Vec<SinkSettings>),
 }
 
 /// Why a value was not taken: what is wrong, and what to write instead.
@@ -116,6 +122,7 @@ impl Kind {
             Kind::Folder => "a path in quotes".to_owned(),
             Kind::OptionalFile => "a path in quotes, or \"off\"".to_owned(),
             Kind::Prices => "[[prices]] tables".to_owned(),
+            Kind::Sinks => "[sinks.NAME] tables".to_owned(),
             Kind::Days(..) => "whole days like \"90d\"".to_owned(),
             Kind::OneOf(words) => format!("one of {}", quoted(words)),
             Kind::Flag => "true or false".to_owned(),
@@ -143,6 +150,9 @@ impl Kind {
         match (self, value) {
             (Kind::Prices, DeValue::Array(items)) if items.is_empty() => {
                 Ok(Value::Prices(Vec::new()))
+            }
+            (Kind::Sinks, DeValue::Table(tables)) if tables.is_empty() => {
+                Ok(Value::Sinks(Vec::new()))
             }
             (_, DeValue::String(text)) if !self.is_list() => self.read_word(text),
             (Kind::Capabilities, DeValue::String(text)) => self.read_text(text),
@@ -351,6 +361,11 @@ impl Value {
                 let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
                 format!("{ids:?}")
             }
+            (Value::Sinks(sinks), _) if sinks.is_empty() => "{}".to_owned(),
+            (Value::Sinks(sinks), _) => {
+                let names: Vec<_> = sinks.iter().map(|sink| sink.name.as_str()).collect();
+                format!("{names:?}")
+            }
         }
     }
 }
@@ -367,6 +382,26 @@ pub(crate) fn read_price_row(
             fix: "write quoted US dollars per million tokens, like input = \"3.00\"".to_owned(),
         };
         (error.span().unwrap_or_else(|| row.span()), wrong)
+    })
+}
+
+/// Reads one `[sinks.NAME]` table.
+pub(crate) fn read_sink(
+    name: &str,
+    table: &Spanned<DeValue<'_>>,
+) -> Result<SinkSettings, (Range<usize>, Wrong)> {
+    use serde::Deserialize;
+    let read = WrittenSink::deserialize(ValueDeserializer::from(table.clone()));
+    let written = read.map_err(|error| {
+        let what = error.message().trim().replace('\n', ", ");
+        let fix = "docs/sinks.md has every word of every kind of sink".to_owned();
+        (error.span().unwrap_or_else(|| table.span()), Wrong { what, fix })
+    })?;
+    written.resolve(name).map_err(|wrong| {
+        let inside = table.get_ref().as_table().and_then(|table| table.get(wrong.word));
+        let span = inside.map_or_else(|| table.span(), Spanned::span);
+        let fix = format!("mend `{}`; docs/sinks.md says what it takes", wrong.word);
+        (span, Wrong { what: wrong.to_string(), fix })
     })
 }
 

@@ -12,6 +12,7 @@ mod master;
 mod metrics;
 pub(crate) mod offline;
 pub(crate) mod opened;
+pub(crate) mod outside;
 mod readiness;
 pub(crate) mod signals;
 mod systemd;

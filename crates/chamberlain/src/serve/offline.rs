@@ -16,6 +16,7 @@ use chamberlain_vault::keyring::Keyring;
 use serde_json::Value;
 
 use super::opened::{self, Opened};
+use super::outside::Outside;
 use super::{hardening, name_of};
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, exit};
@@ -82,6 +83,7 @@ impl Offline {
             entropy: Arc::new(SystemEntropy),
             data: data.path().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            web: Arc::new(Outside),
         })?)
     }
 }

@@ -30,6 +30,7 @@ use super::listen::CallSocket;
 use super::live::LiveGateway;
 use super::metrics::Metrics;
 use super::opened::{self, Opened, of_store};
+use super::outside::Outside;
 use super::signals::Signals;
 use super::{clock_jump, hardening, listen, logs, name_of, readiness, systemd, tls, upstream};
 use crate::cli::context::{Context, Flags};
@@ -137,6 +138,7 @@ impl<'a> Server<'a> {
             entropy: entropy.clone(),
             data: data.path().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            web: Arc::new(Outside),
         })?);
         let inside = inside(&commander);
         upstream::take_key(&inside, &vault)?;

@@ -44,10 +44,11 @@ const CORE_MAY_USE: [&str; 10] = [
 ];
 
 /// Crates that one room alone may name, in dependencies of any kind.
-const KEPT_TO_ONE_ROOM: [(&str, &str); 4] = [
+const KEPT_TO_ONE_ROOM: [(&str, &str); 5] = [
     ("rusqlite", "chamberlain-store"),
     ("chacha20poly1305", "chamberlain-vault"),
     ("argon2", "chamberlain-vault"),
+    ("crypto_box", "chamberlain-vault"),
     ("hyper-rustls", "chamberlain-gateway"),
 ];
 

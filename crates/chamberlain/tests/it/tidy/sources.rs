@@ -18,13 +18,14 @@ const UNKNOWN_TO_CORE: [&str; 9] = [
 ];
 
 /// The files that look inside a [`Secret`](chamberlain_core::secret::Secret), and why each must.
-const EXPOSES: [(&str, &str); 11] = [
+const EXPOSES: [(&str, &str); 12] = [
     ("crates/chamberlain-bench/src/bare.rs", "the key that it measures with is told to the load"),
     ("crates/chamberlain-fuzz/src/key.rs", "a key that was made is read again"),
     ("crates/chamberlain-control/src/wire.rs", "a key travels through the socket to its sealing"),
     ("crates/chamberlain-gateway/src/tls.rs", "the key of our certificate is handed to TLS"),
     ("crates/chamberlain-vault/src/admin_key.rs", "the shape of a new admin key is judged"),
     ("crates/chamberlain-vault/src/master.rs", "master keys are read and turned into root keys"),
+    ("crates/chamberlain-vault/src/parcel.rs", "a virtual key is delivered to a sink"),
     ("crates/chamberlain-vault/src/upstream_key.rs", "the shape of a new key is judged"),
     ("crates/chamberlain-vault/src/vault.rs", "keys are sealed and fingerprinted"),
     ("crates/chamberlain/src/cli/virtual_key.rs", "a new virtual key is shown, once"),
@@ -33,8 +34,21 @@ const EXPOSES: [(&str, &str); 11] = [
 ];
 
 /// The files that read an opened upstream key, and why each must.
-const READS_OPENED_KEYS: [(&str, &str); 1] =
-    [("crates/chamberlain-gateway/src/keys.rs", "a keyring is a source of header values")];
+const READS_OPENED_KEYS: [(&str, &str); 2] = [
+    ("crates/chamberlain-gateway/src/keys.rs", "a keyring is a source of header values"),
+    ("crates/chamberlain-vault/src/parcel.rs", "a key is lent to a sink"),
+];
+
+/// The files that take a key out of a parcel, and why each must.
+const READS_PARCELS: [(&str, &str); 7] = [
+    ("crates/chamberlain-control/src/sink/command.rs", "a program reads it from its stdin"),
+    ("crates/chamberlain-control/src/sink/env_file.rs", "it is put into its line"),
+    ("crates/chamberlain-control/src/sink/follow_up.rs", "it is kept out of what programs print"),
+    ("crates/chamberlain-control/src/sink/gitlab.rs", "it is put into a variable"),
+    ("crates/chamberlain-control/src/sink/kubernetes.rs", "it is put into a manifest"),
+    ("crates/chamberlain-control/src/sink/mod.rs", "it is looked at whether it fits"),
+    ("crates/chamberlain-vault/src/sealed_box.rs", "it is sealed for GitHub"),
+];
 
 /// Words that say nothing about what a thing is for.
 const BANNED: [&str; 5] = ["util", "utils", "manager", "helper", "helpers"];
@@ -76,6 +90,13 @@ fn opened_keys_become_headers_in_few_places() {
     let reads = |line: &str| line.contains(".expose_header_value()");
     let found = shipped_files_with(reads, "crates/chamberlain-vault/src/keyring.rs");
     assert_eq!(found, listed(&READS_OPENED_KEYS), "left: the code, right: the list");
+}
+
+#[test]
+fn parcels_are_opened_in_few_places() {
+    let reads = |line: &str| line.contains(".expose_to_sink()");
+    let found = shipped_files_with(reads, "crates/chamberlain-vault/src/parcel.rs");
+    assert_eq!(found, listed(&READS_PARCELS), "left: the code, right: the list");
 }
 
 fn listed(list: &[(&str, &str)]) -> BTreeSet<String> {
