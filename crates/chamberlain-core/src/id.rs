@@ -77,6 +77,12 @@ text_id!(
     "eff_"
 );
 
+text_id!(
+    /// One rotation of an upstream key.
+    RotationId,
+    "rot_"
+);
+
 impl VirtualKeyId {
     /// Mints the sixteen-character public id of a virtual key.
     pub fn is_well_formed(text: &str) -> bool {

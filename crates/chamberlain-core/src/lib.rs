@@ -16,6 +16,7 @@ pub mod overrides;
 pub mod quick;
 pub mod record;
 pub mod resource;
+pub mod rotation;
 pub mod secret;
 pub mod sink;
 pub mod snapshot;
