@@ -47,6 +47,7 @@
 //! | `ratelimit [requests=] [input=] [output=] [reset=S]` | what the rate-limit headers say is left |
 //! | `downloadable` | a file that is uploaded may be downloaded, as if a tool had made it |
 //! | `fixed_ids` | identifiers made from the request, so two equal requests get equal bytes |
+//! | `turn=N` | the directive is about the Nth answer since its message, in a prompt only |
 //! | `times=N`, `id=NAME` | errors and broken transports happen N times per `id` (default: per directive), then no more |
 //!
 //! A directive in a prompt does not disturb `count_tokens` (only its `usage` numbers are heeded);

@@ -111,7 +111,8 @@ impl MessageRequest {
 /// What the type of an Anthropic-defined tool begins with that the client runs itself.
 const CLIENT_TOOLS: [&str; 5] = ["bash_2", "text_editor_2", "memory_2", "computer_", "browser_"];
 
-/// Adds the directives in the last user message to `scenario`, `clean`ed of credentials.
+/// Adds the directives to `scenario` that are about the answer to come, `clean`ed of credentials:
+/// those in the last user message, and those of any user message that name this turn.
 ///
 /// # Errors
 /// What is wrong with which word.
@@ -120,16 +121,28 @@ pub(crate) fn read_directives(
     scenario: &mut Scenario,
     clean: impl Fn(&str) -> String,
 ) -> Result<(), String> {
+    let is = |message: &Value, role: &str| json::text(message, "role") == Some(role);
     let messages = json::list(body, "messages");
-    let Some(last) =
-        messages.iter().rev().find(|message| json::text(message, "role") == Some("user"))
-    else {
+    let Some(last) = messages.iter().rposition(|message| is(message, "user")) else {
         return Ok(());
     };
-    for block in blocks_of(last.get("content")) {
-        let text = json::text(block, "text").or(block.as_str()).unwrap_or_default();
-        for directive in scenario::directives(text) {
-            scenario.read(&clean(directive))?;
+    for (at, message) in messages.iter().enumerate().filter(|(_, message)| is(message, "user")) {
+        let since =
+            || messages[at..=last].iter().filter(|message| is(message, "assistant")).count();
+        for block in blocks_of(message.get("content")) {
+            let text = json::text(block, "text").or(block.as_str()).unwrap_or_default();
+            for directive in scenario::directives(text).map(&clean) {
+                let is_due = match Scenario::turn_of(&directive) {
+                    Ok(Some(turn)) => turn == since() as u64 + 1,
+                    Ok(None) => at == last,
+                    Err(wrong) if at == last => return Err(wrong),
+                    // It was refused when it was the last.
+                    Err(_) => false,
+                };
+                if is_due {
+                    scenario.read(&directive)?;
+                }
+            }
         }
     }
     Ok(())

@@ -132,6 +132,8 @@ pub(crate) struct Scenario {
     pub(crate) text: String,
     id: Option<String>,
     times: Option<u64>,
+    /// Which answer since its message it is about; the next one when nothing is said.
+    pub(crate) turn: Option<u64>,
 
     pub(crate) failure: Option<ApiError>,
     pub(crate) silence: Option<Silence>,
@@ -192,6 +194,16 @@ impl Scenario {
             })?;
         }
         Ok(())
+    }
+
+    /// Which answer since its message a directive is about, where it says so.
+    ///
+    /// # Errors
+    /// What is wrong with which word.
+    pub(crate) fn turn_of(directive: &str) -> Result<Option<u64>, String> {
+        let mut scratch = Scenario::default();
+        scratch.read(directive)?;
+        Ok(scratch.turn)
     }
 
     /// True when something other than a healthy answer was asked for.
@@ -301,6 +313,7 @@ impl Scenario {
             "fixed_ids" => self.fixed_ids = truth(key, value)?,
             "ratelimit" => self.left = Some(Left::default()),
             "times" => self.times = Some(number(key, value)?),
+            "turn" => self.turn = Some(size(key, value)? as u64),
             "id" => self.id = Some(needed(key, value)?.to_owned()),
             _ => return Ok(false),
         }
@@ -390,9 +403,31 @@ impl ScenarioCounts {
     }
 }
 
-/// The directives in a prompt text: what stands between `[[mock:` and `]]`.
+/// The directives in a prompt text: what stands between `[[mock:` and the next `]]` that is not in
+/// quotes.
 pub(crate) fn directives(text: &str) -> impl Iterator<Item = &str> {
-    text.split("[[mock:").skip(1).filter_map(|rest| rest.split_once("]]")).map(|(inner, _)| inner)
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, after) = rest.split_once("[[mock:")?;
+        let (inner, after) = after.split_at_checked(end_of(after).or_else(|| after.find("]]"))?)?;
+        rest = &after[2..];
+        Some(inner)
+    })
+}
+
+/// Where the `]]` begins that ends a directive.
+fn end_of(text: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' => escaped = quoted,
+            '"' => quoted = !quoted,
+            ']' if !quoted && text[at..].starts_with("]]") => return Some(at),
+            _ => {}
+        }
+    }
+    None
 }
 
 fn is_count(key: &str) -> bool {
@@ -567,5 +602,8 @@ mod tests {
         let found: Vec<&str> =
             directives("hello [[mock: a]] and [[mock:b c=1]] [[mock: open").collect();
         assert_eq!(found, [" a", "b c=1"]);
+        let nested = r#"[[mock: text="[[mock: x]] \"]]" turn=2]] [[mock:y]]"#;
+        let found: Vec<&str> = directives(nested).collect();
+        assert_eq!(found, [r#" text="[[mock: x]] \"]]" turn=2"#, "y"]);
     }
 }

@@ -90,6 +90,11 @@ fn route(
             .read(&presented.scrub(&String::from_utf8_lossy(words.as_bytes())))
             .map_err(ApiError::invalid)?;
     }
+    if scenario.turn.is_some() {
+        return Err(ApiError::invalid(
+            "mock scenario: turn: a header is about one request; say it in a prompt",
+        ));
+    }
     state.faults.take(method, path)?;
     let version = version(parts)?;
     if let Some(place) = Place::of(path) {

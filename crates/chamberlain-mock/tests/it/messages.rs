@@ -241,3 +241,21 @@ async fn probes_and_preflights_are_answered() {
     let answer = post_with(&mock, &ask("hi"), &headers).await;
     assert_eq!(answer.header("access-control-allow-origin"), "*");
 }
+
+#[tokio::test]
+async fn a_prompt_tells_a_whole_loop_of_turns() {
+    let mock = start().await;
+    let prompt = "[[mock: text=one]] [[mock: turn=2 text=two]] [[mock: turn=3 text=three]]";
+    let mut body = ask(prompt);
+    for said in ["one", "two", "three"] {
+        let answer = message(&mock, &body).await;
+        assert_eq!(answer["content"][0]["text"], said);
+        let messages = body["messages"].as_array_mut().unwrap();
+        messages.push(json!({ "role": "assistant", "content": answer["content"] }));
+        messages.push(json!({ "role": "user", "content": "go on" }));
+    }
+    let never = ask("[[mock: turn=0 text=x]]");
+    assert_eq!(post(&mock, "/v1/messages", &never).await.status, 400);
+    let refused = post_with(&mock, &ask("hi"), &[("x-mock-scenario", "turn=2 text=x")]).await;
+    assert_eq!(refused.status, 400, "a header knows no turns");
+}
