@@ -131,7 +131,7 @@ def test_a_pause_that_ends_calls_ends_a_running_stream(own_house, own_mock):
 
     request = body("slow_body ms=100 output_tokens=400")
     events, is_broken = read(own_house, key, request, after_each=pause)
-    assert is_broken and events[-1]["error"]["type"] == "overloaded_error"
+    assert is_broken and events[-1]["error"]["type"] == "api_error"
     assert events[-1]["error"]["details"]["error_code"] == "paused"
     assert "a spike" in events[-1]["error"]["message"]
     own_house.until_idle()

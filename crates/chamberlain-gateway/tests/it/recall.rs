@@ -320,7 +320,7 @@ async fn a_pause_of_any_scope_ends_the_calls_in_flight_when_it_is_asked_to() {
         });
         let (words, pieces) = stream.broken_off().await;
         let told = event(&words);
-        assert_eq!(told["error"]["type"], "overloaded_error", "{scope}");
+        assert_eq!(told["error"]["type"], "api_error", "{scope}");
         assert_eq!(told["error"]["details"]["error_code"], "paused", "{scope}");
         assert!(told["error"]["message"].as_str().unwrap().contains("a leak"), "{scope}");
         pieces.send(data(&events()[1..].concat())).ok().unwrap();

@@ -111,10 +111,10 @@ async fn stopped_keys_and_pauses_are_told_apart() {
     frozen.ask(frozen.message()).await.is_refused(403, "permission_error", "key_frozen");
     nothing_left(&frozen).await;
     let world = World::with(|plan| plan.key.pause = Some(pause())).await;
-    world.ask(world.message()).await.is_refused(503, "overloaded_error", "paused");
+    world.ask(world.message()).await.is_refused(503, "api_error", "paused");
     let world = World::with(|plan| plan.environment.pause = Some(pause())).await;
     let answered = world.ask(world.message()).await;
-    answered.is_refused(503, "overloaded_error", "paused");
+    answered.is_refused(503, "api_error", "paused");
     assert!(answered.text().contains("nvironment dev is paused (an incident)"));
     world.publish(|snapshot| snapshot.organization.pause = Some(pause()));
     assert!(world.ask(world.message()).await.text().contains("rganization is paused"));

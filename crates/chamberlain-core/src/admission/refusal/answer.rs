@@ -5,7 +5,8 @@
 //! or is retired, 413 for size, 429 for limits. What only our policy forbids is 403, never 404:
 //! Claude Code shows the text of a 403 and hides that of a 404 after trying again without a
 //! stream. Every own 4xx but a rate limit says `x-should-retry: false`, because Claude Code
-//! otherwise repeats even a 401 for minutes; and no wait much longer than a minute is ever asked
+//! otherwise repeats even a 401 for minutes. A pause is no `overloaded_error`: Claude Code asks three
+//! times whatever that says, and then shows words of its own instead of the reason. No wait much longer than a minute is ever asked
 //! for, because SDKs sleep through whatever `retry-after` says.
 //!
 //! No answer contains anything shaped like a key, whatever the client wrote where.
@@ -70,7 +71,7 @@ impl Refusal {
             // The key is right and may be right again: the person should read why.
             Refusal::KeyStopped(KeyState::Frozen) => (403, T::PermissionError, "key_frozen"),
             Refusal::KeyStopped(_) => (401, T::AuthenticationError, "key_revoked"),
-            Refusal::Paused { .. } => (503, T::OverloadedError, "paused"),
+            Refusal::Paused { .. } => (503, T::ApiError, "paused"),
             Refusal::UnknownRoute { .. } => (403, T::PermissionError, "unknown_route"),
             Refusal::RouteNotForwarded { .. } => (403, T::PermissionError, "route_not_forwarded"),
             Refusal::WrongMethod { .. } => (405, T::InvalidRequestError, "wrong_method"),

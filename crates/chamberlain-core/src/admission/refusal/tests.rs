@@ -187,9 +187,9 @@ fn every_refusal_has_its_answer() {
       This virtual key is revoked and will not work again. Ask your operator for a new one.
     401 authentication_error key_expired stop
       This virtual key expired at 2026-11-01T00:00:00.000Z. Ask your operator for a new one.
-    503 overloaded_error paused stop
+    503 api_error paused stop
       Environment production is paused (leak), so this call was not sent. It stays so until your operator resumes it.
-    503 overloaded_error paused stop
+    503 api_error paused stop
       The organization is paused (budget), so this call was not sent. It resumes at 2026-11-24T00:00:00.000Z, or when your operator resumes it.
     403 permission_error unknown_route stop
       POST /v1/nothing is not a route that Chamberlain forwards, and what it does not know it refuses. It forwards POST /v1/messages, POST /v1/messages/count_tokens, /v1/messages/batches, GET /v1/models, GET /v1/models/{id} and /v1/files.
