@@ -68,7 +68,7 @@ pub enum Capability {
     InferenceGeo,
     /// `service_tier` other than `standard_only`.
     PriorityTier,
-    /// `billing_policy` or `fallback_credit_token`.
+    /// `billing_policy`.
     BillingPolicy,
     /// The routes of `/v1/files`. That a message reads a file is [`Capability::ExternalContent`].
     Files,

@@ -97,8 +97,11 @@ impl Place {
             "mcp_servers" => Place::McpServers,
             "fallbacks" => Place::Fallbacks,
             "thread" => Place::Thread,
-            "fallback_credit_token" | "billing_policy" => Place::OtherPayer,
+            "billing_policy" => Place::OtherPayer,
             "diagnostics" => Place::Diagnostics,
+            // A credit makes the same payer's cache writes cheaper; list prices are set aside and
+            // charged whether or not it is redeemed.
+            "fallback_credit_token" => Place::Unread,
             "tool_choice" | "stop_sequences" | "temperature" | "top_p" | "top_k" => Place::Unread,
             _ => return None,
         })

@@ -476,7 +476,6 @@ fn other_ways_to_move_the_cost() {
         ),
         ("context_management", json!({"edits": [{"type": "rewrite_1"}]}), Capability::Compaction),
         ("billing_policy", json!({"type": "billing_policy"}), Capability::BillingPolicy),
-        ("fallback_credit_token", json!("tok"), Capability::BillingPolicy),
     ] {
         let seen = facts(&with(field, value.clone()));
         assert_eq!(seen.capabilities, [capability], "{field} {value}");
@@ -485,6 +484,8 @@ fn other_ways_to_move_the_cost() {
     }
     for (field, value) in [
         ("service_tier", json!("standard_only")),
+        ("fallback_credit_token", json!("tok")),
+        ("fallback_credit_token", json!({"token": "tok", "mode": "strict"})),
         ("speed", json!("standard")),
         ("thinking", json!({"type": "disabled"})),
         ("output_config", json!({"format": null, "task_budget": null})),
