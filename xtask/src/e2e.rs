@@ -1,13 +1,14 @@
-//! The tests through the real binary with the official Python and TypeScript SDKs.
+//! The tests through the real binary with the official Python and TypeScript SDKs, and with Claude
+//! Code.
 //!
-//! Both sets of packages are pinned (`tests/e2e/*/`) and installed once per change of their pins.
+//! All packages are pinned (`tests/e2e/*/`) and installed once per change of their pins.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
-use crate::run::{cargo, root, run};
+use crate::run::{cargo, root, run, say};
 
 /// Installs what is needed and runs both suites.
 pub(crate) fn test() -> anyhow::Result<()> {
@@ -15,11 +16,13 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let binary = target.join("debug").join("chamberlain");
-    python(&target, &binary)?;
+    let missing = claude_code()?;
+    python(&target, &binary, missing.as_deref())?;
     typescript(&binary)
 }
 
-fn python(target: &Path, binary: &Path) -> anyhow::Result<()> {
+/// `missing` says why Claude Code could not be had; its tests skip with that reason.
+fn python(target: &Path, binary: &Path, missing: Option<&str>) -> anyhow::Result<()> {
     let suite = root().join("tests/e2e/python");
     let venv = target.join("e2e-python");
     let pins = suite.join("requirements.txt");
@@ -34,6 +37,7 @@ fn python(target: &Path, binary: &Path) -> anyhow::Result<()> {
         .args(["-m", "pytest", "-q", "--durations=5", "-p", "no:cacheprovider"])
         .arg(&suite)
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("CLAUDE_CODE_MISSING", missing.unwrap_or_default())
         .env("CHAMBERLAIN_BIN", binary))
 }
 
@@ -46,6 +50,54 @@ fn create_venv(venv: &Path) -> anyhow::Result<()> {
     run(Command::new("apt-get").args(["update", "-q"]))?;
     run(Command::new("apt-get").args(["install", "-q", "-y", "python3-venv"]))?;
     create()
+}
+
+/// What npm says when the registry cannot be reached or does not have a package. Anything else (a
+/// package that is not the one that was pinned, no room on the disk) is a failure.
+const NOT_SERVED: [&str; 12] = [
+    "E401",
+    "E403",
+    "E404",
+    "E5",
+    "EAI_AGAIN",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "EHOSTUNREACH",
+    "ENETUNREACH",
+    "ENOTFOUND",
+    "ETARGET",
+    "ETIMEDOUT",
+];
+
+/// Installs Claude Code without running what it brings along; says why where the registry does not
+/// serve it.
+fn claude_code() -> anyhow::Result<Option<String>> {
+    let folder = root().join("tests/e2e/claude-code");
+    let pins = folder.join("package-lock.json");
+    let installed = folder.join("node_modules/.installed-package-lock.json");
+    if is_current(&installed, &pins)? {
+        return Ok(None);
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+    say(&format!("+ {npm:?}"));
+    let output = npm.output().context("cannot start npm")?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let code = told.lines().find_map(|line| line.strip_prefix("npm error code "));
+        let code = code.unwrap_or_default();
+        ensure!(NOT_SERVED.iter().any(|known| code.starts_with(known)), "{npm:?}:\n{told}");
+        return Ok(Some(format!("npm says {code}")));
+    }
+    // The program is in a package of its own for each kind of machine, which npm leaves out
+    // without a word where it cannot be fetched.
+    let scope = folder.join("node_modules/@anthropic-ai");
+    let mut packages = std::fs::read_dir(&scope)?.flatten();
+    if !packages.any(|package| package.path().join("claude").is_file()) {
+        return Ok(Some("npm installed no program for this machine".to_owned()));
+    }
+    std::fs::copy(&pins, installed)?;
+    Ok(None)
 }
 
 fn typescript(binary: &Path) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ cargo xtask <task>
 
   test         set up what the tests need, then run all of them
   test unit    only the Rust tests
-  test e2e     only the tests with the official SDKs, through the real binary
+  test e2e     only the tests with the official SDKs and Claude Code, through the real binary
   sim          live many simulated histories of the money, each audited after every step;
                --seeds N (1000), --steps M of each (10000), --first-seed S (0)
   mutate       break the rules of money on purpose, one at a time, in a copy of the tree, and show

@@ -111,6 +111,23 @@ class Mock(Process):
             urllib.request.urlopen(request).close()
 
 
+class KeepingMock(Mock):
+    """A mock that keeps what it was sent."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder, "--keep-bodies")
+
+    def body(self, number: int) -> dict:
+        """The body of the request of that number."""
+        with urllib.request.urlopen(f"{self.url}/mock/journal/{number}/body") as answer:
+            return json.load(answer)
+
+    def bodies(self, since: int = 0) -> list[dict]:
+        """The messages that were asked for."""
+        asked = [entry["n"] for entry in self.journal(since) if entry["path"] == "/v1/messages"]
+        return [self.body(number) for number in asked]
+
+
 class House(Process):
     """`chamberlain up` on a data folder."""
 

@@ -8,6 +8,7 @@ PRICES = {
     "claude-haiku-5-5": ("0.10", "0.50", "0.125", "0.20", "0.01"),
     "claude-sonnet-5-5": ("2", "10", "2.5", "4", "0.10"),
     "claude-opus-5-5": ("4", "20", "5", "8", "0.20"),
+    "claude-opus-4-8": ("5", "25", "6.25", "10", "0.50"),
     "claude-haiku-4-5-20251001": ("1", "5", "1.25", "2", "0.10"),
 }
 
@@ -24,14 +25,15 @@ def cost_of(charge: dict) -> Decimal:
     return sum(Decimal(charge.get(name, 0)) * rate for name, rate in zip(names, rates)) / 1_000_000
 
 
+def cost_of_bill(bill: dict) -> Decimal:
+    """One message: its tokens, and a cent for each web search."""
+    tokens = sum((cost_of(charge) for charge in bill["charges"]), Decimal(0))
+    return tokens + Decimal(bill["web_searches"]) / 100
+
+
 def billed(entries: list[dict]) -> Decimal:
     """What the mock says all these requests are billed; items of batches at half of it."""
-    at_once = (
-        cost_of(charge)
-        for entry in entries
-        if entry["billed"]
-        for charge in entry["billed"]["charges"]
-    )
+    at_once = (cost_of_bill(entry["billed"]) for entry in entries if entry["billed"])
     in_batches = (
         cost_of(charge) / 2
         for entry in entries

@@ -6,24 +6,10 @@ import anthropic
 import httpx
 import pytest
 from anthropic import beta_tool
-from house import House, Mock, Process, real_looking_key
+from house import House, KeepingMock, Mock, real_looking_key
 
 MODEL = "claude-sonnet-5-5"
 BETAS = "message-threads-2026-08-12"
-
-
-class KeepingMock(Mock):
-    """A mock that keeps what it was sent."""
-
-    def __init__(self, folder):
-        arguments = ["mock", "--listen", "127.0.0.1:0", "--json", "--keep-bodies"]
-        Process.__init__(self, arguments, folder / "mock.log")
-        self.url = self.ready["url"]
-
-    def bodies(self) -> list[dict]:
-        """The messages that were asked for."""
-        asked = [entry["n"] for entry in self.journal() if entry["path"] == "/v1/messages"]
-        return [httpx.get(f"{self.url}/mock/journal/{n}/body").json() for n in asked]
 
 
 @pytest.fixture
