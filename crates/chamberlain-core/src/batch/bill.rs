@@ -44,6 +44,9 @@ pub enum NoBill {
     /// A line is no result.
     #[error("a result cannot be read")]
     Unreadable,
+    /// The last line has no end, and is no result.
+    #[error("its results end in the middle of a line")]
+    CutOff,
     /// A result ended in a way that this version does not know.
     #[error("a result ended in a way that is not known here: {0:?}")]
     UnknownKind(String),
@@ -61,6 +64,13 @@ pub enum NoBill {
         /// Items that were submitted.
         items: u64,
     },
+}
+
+impl NoBill {
+    /// Whether a connection that broke could be the reason, so that reading once more could help.
+    pub fn may_be_cut_off(&self) -> bool {
+        matches!(self, NoBill::CutOff | NoBill::Incomplete { .. })
+    }
 }
 
 impl Bill {

@@ -6,6 +6,7 @@
 //! charged at its reservation, and a person is told. Everything it does can be done again: the one
 //! step that counts is a true-up, which the journal does once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use chamberlain_core::batch::{
 };
 use chamberlain_core::record::{Notice, Severity, TrueUp, TruedUp};
 use chamberlain_core::resource::ResourceKind;
+use futures_util::FutureExt;
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
@@ -83,7 +85,7 @@ pub(crate) async fn run(gateway: Arc<Inner>) {
 }
 
 impl Inner {
-    /// Looks at a batch at once and returns when it was looked at.
+    /// Looks at a batch at once and returns when it was looked at, or may not be looked at yet.
     pub(super) async fn look_now(self: &Arc<Self>, id: &chamberlain_core::resource::ResourceId) {
         loop {
             let changed = self.batches.changed();
@@ -103,7 +105,17 @@ impl Inner {
         }
     }
 
-    async fn look_at(self: &Arc<Self>, mut batch: OpenBatch) {
+    /// Looks at a batch. Whatever goes wrong, it is looked at again.
+    async fn look_at(self: &Arc<Self>, batch: OpenBatch) {
+        let id = batch.resource.id.clone();
+        let looking = AssertUnwindSafe(self.look_and_conclude(batch)).catch_unwind();
+        if looking.await.is_err() {
+            tracing::error!(batch = %id, "a look at a batch went wrong in Chamberlain itself");
+            self.batches.abandoned(&id);
+        }
+    }
+
+    async fn look_and_conclude(self: &Arc<Self>, mut batch: OpenBatch) {
         let look = self.look(&mut batch).await;
         let least_ms = self.snapshot.load().settings.batch_look_ms_min;
         let age_ms = self.now().ms_since(batch.submitted_at);
@@ -200,7 +212,7 @@ impl Inner {
     }
 
     /// Reads the results to their end, one line in memory at a time.
-    async fn read_results(&self, batch: &OpenBatch) -> Result<Bill, Look> {
+    async fn read_results(&self, batch: &mut OpenBatch) -> Result<Bill, Look> {
         let (response, _place) = self.get(batch, "/results").await?;
         let snapshot = self.snapshot.load_full();
         let terms = Terms {
@@ -223,10 +235,11 @@ impl Inner {
             let cut = lines.push(data, |line| add(&mut bill, line, terms));
             cut.map_err(|too_long| Look::Hopeless(too_long.to_string()))?;
         }
-        lines.end(|line| add(&mut bill, line, terms));
+        lines.end(|line| add_last(&mut bill, line, terms));
         match bill.and_then(|bill| bill.whole(batch.items)) {
             Ok(bill) => Ok(bill),
-            Err(no_bill @ NoBill::Incomplete { .. }) if batch.failures < INCOMPLETE_MAX => {
+            Err(no_bill) if no_bill.may_be_cut_off() && batch.incomplete < INCOMPLETE_MAX => {
+                batch.incomplete += 1;
                 Err(Look::Failed(no_bill.to_string()))
             }
             Err(no_bill) => Err(Look::Hopeless(no_bill.to_string())),
@@ -321,4 +334,13 @@ fn add(bill: &mut Result<Bill, NoBill>, line: &[u8], terms: Terms<'_>) {
     {
         *bill = Err(no_bill);
     }
+}
+
+/// The last line, when nothing ended it: what cannot be read of it was cut off.
+fn add_last(bill: &mut Result<Bill, NoBill>, line: &[u8], terms: Terms<'_>) {
+    if bill.is_ok() && ResultLine::read(line) == ResultLine::Unreadable {
+        *bill = Err(NoBill::CutOff);
+        return;
+    }
+    add(bill, line, terms);
 }

@@ -221,7 +221,7 @@ impl OpenBatch {
         let call = serde_json::from_value(about.get(CALL_ID)?.clone()).ok()?;
         let submitted_at = chamberlain_core::time::Timestamp::from_ms(about.get(AT)?.as_i64()?);
         let items = about.get(ITEMS)?.as_u64()?;
-        Some(OpenBatch { call, submitted_at, items, failures: 0, gone: 0, resource })
+        Some(OpenBatch { call, submitted_at, items, failures: 0, incomplete: 0, gone: 0, resource })
     }
 }
 

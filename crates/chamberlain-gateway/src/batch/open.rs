@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// Asked for often, a batch is still not looked at more often than this.
 const NUDGED_PAUSE: Duration = Duration::from_millis(500);
 
+/// After a look that went wrong in Chamberlain itself.
+const ABANDONED_PAUSE: Duration = Duration::from_secs(60);
+
 /// A batch whose cost is not known yet.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenBatch {
@@ -25,6 +28,8 @@ pub(crate) struct OpenBatch {
     pub(crate) items: u64,
     /// Looks in a row that failed.
     pub(crate) failures: u32,
+    /// Sets of results that were not whole.
+    pub(crate) incomplete: u32,
     /// Answers in a row that say that there is no such batch.
     pub(crate) gone: u32,
 }
@@ -89,12 +94,16 @@ impl Batches {
         Ok(slot.batch.clone())
     }
 
-    /// Takes that one, unless somebody else looks at it; `None` when it is not open.
+    /// Takes that one, unless somebody else looks at it; `None` when it is not open, or looking at
+    /// it failed and its next look is not due: see [`nudge`](Batches::nudge).
     pub(super) fn take(&self, id: &ResourceId) -> Option<Result<OpenBatch, ()>> {
         let mut open = self.open.lock();
         let slot = open.get_mut(id)?;
         if slot.busy {
             return Some(Err(()));
+        }
+        if slot.batch.failures > 0 && slot.next > Instant::now() {
+            return None;
         }
         slot.busy = true;
         Some(Ok(slot.batch.clone()))
@@ -105,6 +114,16 @@ impl Batches {
         if let Some(slot) = self.open.lock().get_mut(&batch.resource.id) {
             let now = Instant::now();
             *slot = Slot { batch, next: now + pause, looked: Some(now), busy: false };
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Gives one back that was taken and lost: to be looked at again, like one whose look failed.
+    pub(super) fn abandoned(&self, id: &ResourceId) {
+        if let Some(slot) = self.open.lock().get_mut(id) {
+            let now = Instant::now();
+            slot.batch.failures = slot.batch.failures.saturating_add(1);
+            (slot.next, slot.looked, slot.busy) = (now + ABANDONED_PAUSE, Some(now), false);
         }
         self.changed.notify_waiters();
     }
@@ -141,7 +160,35 @@ mod tests {
         };
         let call = CallId::mint(Timestamp::from_ms(0), [0; 10]);
         let submitted_at = Timestamp::from_ms(0);
-        OpenBatch { resource, call, submitted_at, items: 1, failures: 0, gone: 0 }
+        OpenBatch { resource, call, submitted_at, items: 1, failures: 0, incomplete: 0, gone: 0 }
+    }
+
+    #[test]
+    fn deleting_does_not_use_up_the_looks_after_which_it_is_given_up() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let batches = Batches::default();
+        let id = batch().resource.id;
+        batches.open(batch(), HOUR);
+        assert!(batches.take(&id).unwrap().is_ok(), "all is well: at once");
+        assert!(batches.take(&id).unwrap().is_err(), "somebody looks");
+        batches.again(OpenBatch { failures: 1, gone: 1, ..batch() }, HOUR);
+        assert!(batches.take(&id).is_none(), "not before its time");
+        batches.again(OpenBatch { failures: 1, gone: 1, ..batch() }, Duration::ZERO);
+        assert!(batches.take(&id).unwrap().is_ok(), "now it is");
+        batches.again(batch(), HOUR);
+        assert!(batches.take(&id).unwrap().is_ok());
+    }
+
+    #[test]
+    fn one_that_was_lost_is_looked_at_again() {
+        let batches = Batches::default();
+        let id = batch().resource.id;
+        batches.open(batch(), Duration::ZERO);
+        assert!(batches.due().is_ok());
+        assert_eq!(batches.due().unwrap_err(), None, "it is being looked at");
+        batches.abandoned(&id);
+        assert!(batches.due().unwrap_err().is_some(), "later, and not too soon");
+        assert_eq!(batches.open.lock()[&id].batch.failures, 1);
     }
 
     #[test]

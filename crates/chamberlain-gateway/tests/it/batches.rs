@@ -357,16 +357,18 @@ async fn looks_that_fail_are_made_again_and_results_are_read_whole_or_not_at_all
             (1, _) => Answer::json(429, error("rate_limit_error")),
             (2, _) => Answer::json(404, error("not_found_error")),
             (_, false) => Answer::json(200, object(true)),
-            // Cut in the middle of a line, then at the end of one: both are incomplete.
+            // Cut in the middle of a line, then at the end of one, then in the middle without a
+            // word: all are incomplete.
             (4, true) => Answer::slow("application/x-jsonl", [data(&RESULTS[..120]), Piece::Cut]),
             (6, true) => Answer::json(200, RESULTS.split_inclusive('\n').next().unwrap()),
+            (8, true) => Answer::json(200, &RESULTS[..120]),
             (_, true) => Answer::json(200, RESULTS),
         }
     });
     world.ask(world.request(PATH, two())).await;
     world.until("the true-up", |world| !world.journal.true_ups().is_empty()).await;
     assert_eq!(world.journal.true_ups()[0].cost, usd(COST));
-    assert_eq!(asked.load(Ordering::SeqCst), 9);
+    assert_eq!(asked.load(Ordering::SeqCst), 11);
     world.until("the money", |world| used(world) == usd(COST)).await;
 }
 
@@ -410,6 +412,39 @@ async fn a_batch_is_deleted_only_when_its_cost_is_known() {
     assert_eq!(world.journal.true_ups()[0].cost, usd(COST), "learned before");
     assert!(world.journal.batches().is_empty());
     world.ask(delete()).await.is_refused(404, "not_found_error", "unknown_resource");
+}
+
+#[tokio::test]
+async fn deleting_again_and_again_does_not_give_it_up() {
+    let (world, _) = world().await;
+    world.publish(|snapshot| snapshot.settings.batch_look_ms_min = 3_600_000);
+    world.ask(world.request(PATH, two())).await;
+    world.upstream.otherwise(|_| Answer::json(404, error("not_found_error")));
+    for _ in 0..8 {
+        let answer =
+            world.ask(ask(&world, Method::DELETE, "/v1/messages/batches/msgbatch_1")).await;
+        answer.is_refused(400, "invalid_request_error", "batch_not_settled");
+    }
+    assert_eq!(world.gateway.live().open_batches, 1);
+    assert!(world.journal.notices("batch.given_up").is_empty());
+    let looks = world.upstream.arrived().iter().filter(|it| it.method == "GET").count();
+    assert_eq!(looks, 1, "the next look is made when it is due");
+}
+
+#[tokio::test]
+async fn a_look_that_panics_is_made_again() {
+    let (world, ended) = world().await;
+    world.publish(|snapshot| snapshot.settings.batch_look_ms_min = 3_600_000);
+    world.ask(world.request(PATH, two())).await;
+    world.journal.panics_at_true_ups(true);
+    ended.store(true, Ordering::SeqCst);
+    let delete = || ask(&world, Method::DELETE, "/v1/messages/batches/msgbatch_1");
+    world.ask(delete()).await.is_refused(400, "invalid_request_error", "batch_not_settled");
+    world.journal.panics_at_true_ups(false);
+    // Somebody who waited for the look to end would wait for ever.
+    world.ask(delete()).await.is_refused(400, "invalid_request_error", "batch_not_settled");
+    assert_eq!(world.gateway.live().open_batches, 1);
+    assert!(world.journal.true_ups().is_empty());
 }
 
 #[tokio::test]

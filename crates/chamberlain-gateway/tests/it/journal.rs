@@ -46,6 +46,7 @@ struct State {
     leases: Mood,
     bindings: Mood,
     lookups: Mood,
+    panics_at_true_ups: bool,
     resources: BTreeMap<(ResourceKind, ResourceId), Resource>,
     kept_intents: Vec<IntentAnswer>,
     kept_bindings: Vec<BindAnswer>,
@@ -142,7 +143,9 @@ impl Journal for MemoryJournal {
     }
 
     fn true_up(&self, found: TrueUp) -> Answer<Option<TruedUp>> {
-        let told = self.state.lock().true_up(found);
+        let mut state = self.state.lock();
+        assert!(!state.panics_at_true_ups, "told to panic");
+        let told = state.true_up(found);
         Box::pin(async { Ok(told) })
     }
 
@@ -232,6 +235,10 @@ impl MemoryJournal {
     pub(crate) fn has(&self, resource: Resource) {
         let mut state = self.state.lock();
         state.resources.insert((resource.kind, resource.id.clone()), resource);
+    }
+
+    pub(crate) fn panics_at_true_ups(&self, panics: bool) {
+        self.state.lock().panics_at_true_ups = panics;
     }
 
     pub(crate) fn lookups_are(&self, mood: Mood) {
