@@ -28,6 +28,10 @@ use clap::Parser;
 
 use crate::plan::{Command, Task};
 
+/// As in the product, so that the row `bare` differs from it in nothing else.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let done = match Command::parse().task {
         Task::Run(asked) => run::run(&asked),

@@ -71,7 +71,7 @@ impl Hall {
 
 /// A call that may pass once its intent is on record.
 pub(crate) struct Admitted {
-    pub(crate) decided: Decided,
+    pub(crate) decided: Box<Decided>,
     pub(crate) pending: Pending,
     /// What the call's own request limit has left, for response headers.
     pub(crate) own_limit: HeaderMap,
@@ -98,8 +98,9 @@ impl Inner {
         let pending = match told {
             Some(Answer::Admitted(pending)) => pending,
             Some(Answer::Refused(refusal)) => return Err(refusal),
-            Some(Answer::Wait(wait)) => self.wait(&mut bounded, Some(wait)).await?,
-            None => self.wait(&mut bounded, None).await?,
+            // Few wait; the others do not carry the room for it.
+            Some(Answer::Wait(wait)) => Box::pin(self.wait(&mut bounded, Some(wait))).await?,
+            None => Box::pin(self.wait(&mut bounded, None)).await?,
         };
         let own_limit = self.own_limit(&bounded);
         Ok(Admitted { decided: bounded.decided, pending, own_limit })
@@ -194,7 +195,7 @@ impl Inner {
             return answer;
         }
         let counting = Instant::now();
-        let counted = self.count_prompt(bounded).await;
+        let counted = Box::pin(self.count_prompt(bounded)).await;
         let call = &mut bounded.decided.call;
         call.watch = call.watch.without(counting);
         let Some(counted) = counted else { return answer };
@@ -222,7 +223,7 @@ impl Inner {
     /// # Errors
     /// The lease that must be durable first.
     fn ask(self: &Arc<Self>, bounded: &Bounded) -> Result<Answer, Leasing> {
-        let Decided { call, subject, destination, .. } = &bounded.decided;
+        let Decided { call, subject, destination, .. } = &*bounded.decided;
         let now = self.now();
         let mut hall = self.hall.lock();
         let question = bounded.pass.question(call, now);

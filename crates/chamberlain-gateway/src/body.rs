@@ -1,7 +1,6 @@
 //! Reading a request body: never more than allowed, never more than memory is set aside for,
 //! never for longer than a client that means it would take.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use chamberlain_core::admission::memory::{Full, may_hold};
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::id::VirtualKeyId;
+use chamberlain_core::quick::QuickMap;
 use chamberlain_core::snapshot::GatewaySettings;
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -43,7 +43,7 @@ pub(crate) struct BodyMemory {
 #[derive(Debug, Default)]
 struct Held {
     used: usize,
-    by_key: HashMap<VirtualKeyId, usize>,
+    by_key: QuickMap<VirtualKeyId, usize>,
 }
 
 impl BodyMemory {

@@ -13,7 +13,7 @@ use crate::identify::Call;
 
 /// A call whose cost has a proven upper bound.
 pub(crate) struct Bounded {
-    pub(crate) decided: Decided,
+    pub(crate) decided: Box<Decided>,
     pub(crate) pass: Pass,
 }
 
@@ -58,8 +58,8 @@ impl Pass {
 }
 
 /// Bounds the call. What has no bound is refused, naming the field.
-pub(crate) fn bounded(decided: Decided) -> Result<Bounded, Refusal> {
-    let Decided { call, request, subject, .. } = &decided;
+pub(crate) fn bounded(decided: Box<Decided>) -> Result<Bounded, Refusal> {
+    let Decided { call, request, subject, .. } = &*decided;
     let (bound, estimate) = match request {
         Some(request) if subject.route == Route::Messages => {
             let bound = bound(request, &call.snapshot.prices, context(call, None))?;

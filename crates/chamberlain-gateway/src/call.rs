@@ -43,7 +43,7 @@ impl Inner {
         match answered {
             Ok(response) => response,
             Err(stop) => {
-                body::discard(&mut body, expects).await;
+                Box::pin(body::discard(&mut body, expects)).await;
                 let answer = stop.answer();
                 self.note_stop(&witness, &stop, &answer);
                 let mut response = refuse::response(call, &answer);
@@ -79,10 +79,10 @@ impl Inner {
         let inspected = self.inspect(identified, route, body, witness).await?;
         let decided = self.decide(inspected)?;
         if is_about_files(route) {
-            return self.call_files(decided, body, witness).await;
+            return Box::pin(self.call_files(decided, body, witness)).await;
         }
         if is_about_batches(route) {
-            return self.call_batches(decided, witness).await;
+            return Box::pin(self.call_batches(decided, witness)).await;
         }
         self.breaker_is_not_open(&decided)?;
         let bounded = bounded(decided)?;

@@ -43,7 +43,8 @@ impl Destination {
     }
 }
 
-/// A call that policy lets pass.
+/// A call that policy lets pass. It goes from step to step in a box: it is large, and each step
+/// would copy it.
 pub(crate) struct Decided {
     pub(crate) call: Call,
     pub(crate) head: Parts,
@@ -61,7 +62,7 @@ pub(crate) struct Decided {
 impl Inner {
     /// Asks pauses, then the environment's policy, then the key's, as they are now: a body may
     /// have taken ten minutes to come in, and a key that was stopped since then has no say.
-    pub(crate) fn decide(&self, inspected: Inspected) -> Result<Decided, Stop> {
+    pub(crate) fn decide(&self, inspected: Inspected) -> Result<Box<Decided>, Stop> {
         let Inspected { call, head, route, content, request, caller, home } = inspected;
         let call = self.look_again(&call)?.unwrap_or(call);
         pauses(&call, call.at)?;
@@ -90,7 +91,17 @@ impl Inner {
         let warnings = warnings.iter().filter_map(warning_text).chain(left_out).collect();
         let subject = Arc::new(Subject::new(route, operation, request.as_ref(), head.uri.path()));
         let items = 0;
-        Ok(Decided { call, head, content, request, subject, caller, items, destination, warnings })
+        Ok(Box::new(Decided {
+            call,
+            head,
+            content,
+            request,
+            subject,
+            caller,
+            items,
+            destination,
+            warnings,
+        }))
     }
 
     /// Asks what can be asked before a body is read, in the same words as after it: pauses, and

@@ -46,7 +46,7 @@ const DISPOSE_BYTES_MAX: usize = 64 * 1024;
 
 /// A call that is on record and may leave.
 pub(crate) struct Recorded {
-    pub(crate) decided: Decided,
+    pub(crate) decided: Box<Decided>,
     pub(crate) permit: Permit,
     /// The client's own request limit, in place of upstream's rate-limit headers.
     pub(crate) own_limit: HeaderMap,
@@ -188,7 +188,7 @@ impl Client {
 impl Dispatch {
     fn new(gateway: &Arc<Inner>, recorded: Recorded) -> Result<Dispatch, Stop> {
         let Recorded { decided, mut permit, own_limit } = recorded;
-        let Decided { call, head, content, destination, warnings, items, .. } = decided;
+        let Decided { call, head, content, destination, warnings, items, .. } = *decided;
         // Before its credential is taken, so that no removal of it goes unnoticed.
         let entry = gateway.enter(&call, &destination);
         let (base, credential) = gateway.address(&destination)?;
@@ -252,7 +252,7 @@ impl Dispatch {
                 if response.status().is_success()
                     && tells_of_a_batch(self.permit.tale().subject.route) =>
             {
-                self.deliver_batch(response, place, client).await;
+                Box::pin(self.deliver_batch(response, place, client)).await;
             }
             attempt => self.finish(attempt, client),
         }
@@ -385,24 +385,27 @@ impl Dispatch {
             return client.tell(Err(fault.into()));
         }
         self.permit.first_byte();
-        let keep_rate_limits = self.settings().forward_rate_limit_headers;
-        let mut out = headers::downstream(response.headers(), keep_rate_limits);
-        out.extend(self.own_limit.drain());
-        out.insert(CALL, call_value(self.permit.tale().call.id));
-        for warning in self.warnings.drain(..) {
-            out.append(WARNING, warning);
-        }
-        let drain_max = Duration::from_millis(self.settings().drain_ms_max);
-        let status = response.status();
-        if self.submits_batch() && status.is_server_error() && !says_not_begun(status.as_u16()) {
-            // It may have been taken. SDKs would submit it again by themselves.
-            out.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-        }
-        let flow = Flow::new(self.permit, self.entry, self.destination, place, response);
+        let settings = self.settings();
+        let keep_rate_limits = settings.forward_rate_limit_headers;
+        let drain_max = Duration::from_millis(settings.drain_ms_max);
+        let (call, submits) = (call_value(self.permit.tale().call.id), self.submits_batch());
+        let (head, body) = response.into_parts();
+        let flow = Flow::new(self.permit, self.entry, self.destination, place, &head, body);
         if let Some(gone) = client.gone {
             let gateway = flow.gateway().clone();
             gateway.aside(drain(flow, gone.at + drain_max, gone.why));
             return;
+        }
+        let status = head.status;
+        let mut out = headers::downstream(head.headers, keep_rate_limits);
+        out.extend(self.own_limit.drain());
+        out.insert(CALL, call);
+        for warning in self.warnings.drain(..) {
+            out.append(WARNING, warning);
+        }
+        if submits && status.is_server_error() && !says_not_begun(status.as_u16()) {
+            // It may have been taken. SDKs would submit it again by themselves.
+            out.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         let mut answer = Response::new(AnswerBody::metered(flow));
         *answer.status_mut() = status;

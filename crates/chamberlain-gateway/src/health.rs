@@ -1,8 +1,6 @@
 //! How each upstream credential is doing: its breaker, its retries, and what upstream last said
 //! about its own limits.
 
-use std::collections::HashMap;
-
 use chamberlain_core::admission::breaker::{Breaker, BreakerState, Health};
 use chamberlain_core::admission::retry::RetryBudget;
 use chamberlain_core::id::UpstreamKeyId;
@@ -87,7 +85,7 @@ struct Standing {
     settings: BreakerSettings,
     breaker: Breaker,
     retries: RetryBudget,
-    learned: HashMap<String, Learned>,
+    learned: QuickMap<String, Learned>,
     rejected_at: Option<Timestamp>,
 }
 
@@ -104,7 +102,7 @@ impl Standing {
             settings,
             breaker: Breaker::new(settings),
             retries: RetryBudget::default(),
-            learned: HashMap::new(),
+            learned: QuickMap::default(),
             rejected_at: None,
         }
     }

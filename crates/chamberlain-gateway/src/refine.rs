@@ -79,7 +79,7 @@ impl Inner {
     /// counted once at the most.
     pub(crate) async fn count_prompt(self: &Arc<Self>, bounded: &mut Bounded) -> Option<u64> {
         bounded.pass.counted = true;
-        let Decided { call, content, destination, subject, head, .. } = &bounded.decided;
+        let Decided { call, content, destination, subject, head, .. } = &*bounded.decided;
         let body = countable(&content.decoded)?;
         let now = self.now();
         let watch = Stopwatch::start();

@@ -38,7 +38,8 @@ const FIRST_HEAD_MAX: Duration = Duration::from_secs(30);
 const NEXT_HEAD_MAX: Duration = Duration::from_secs(150);
 /// How often is looked whether a connection does anything.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-const HEADERS_MAX: usize = 128;
+/// As many as hyper has room for without asking for memory.
+const HEADERS_MAX: usize = 100;
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 const STREAMS_MAX: u32 = 256;
 const WINDOW_BYTES: u32 = 1024 * 1024;
@@ -165,10 +166,10 @@ impl Lobby {
                 let Some(tls) = tls else { return self.speak(stream, peer, false).await };
                 let shaken = tokio::select! {
                     () = self.stop.cancelled() => return,
-                    shaken = shake(tls.config(), stream) => shaken,
+                    shaken = Box::pin(shake(tls.config(), stream)) => shaken,
                 };
                 match shaken {
-                    Ok(stream) => self.speak(stream, peer, true).await,
+                    Ok(stream) => Box::pin(self.speak(stream, peer, true)).await,
                     Err(reason) => {
                         tracing::debug!(%peer, error = ?reason, "a connection did not come about under TLS");
                         self.gateway.metrics.count_turned_away(reason.reason());
@@ -189,7 +190,10 @@ impl Lobby {
             if is_tls {
                 batch::came_under_tls(&mut request);
             }
-            let answer = self.gateway.clone().answer(request, peer, self.stop.is_cancelled());
+            // In a box, which is gone once the answer has begun: the connection keeps a place as
+            // large as what is made here for as long as it stands.
+            let answer =
+                Box::pin(self.gateway.clone().answer(request, peer, self.stop.is_cancelled()));
             async move { Ok::<_, Infallible>(answer.await.map(|body| Held { body, _held: held })) }
         });
         let mut serving =

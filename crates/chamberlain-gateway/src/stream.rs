@@ -14,8 +14,8 @@ use chamberlain_core::admission::breaker::Health;
 use chamberlain_core::anthropic::error::{ErrorType, error_event};
 use chamberlain_core::anthropic::meter::{Meter, Metered};
 use chamberlain_core::record::Route;
+use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -393,9 +393,9 @@ impl Flow {
         entry: Entry,
         destination: Destination,
         place: Place,
-        response: Response<Incoming>,
+        head: &http::response::Parts,
+        body: Incoming,
     ) -> Flow {
-        let (head, body) = response.into_parts();
         let succeeded = head.status.is_success();
         let route = permit.tale().subject.route;
         let passes_by = succeeded && matches!(route, Route::FileContent | Route::BatchResults);

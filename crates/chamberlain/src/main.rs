@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// A call makes and drops a few hundred small things; this one is quicker at it than the system's,
+/// and gives memory back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     chamberlain::run()
 }

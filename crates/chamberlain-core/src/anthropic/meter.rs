@@ -31,11 +31,13 @@ pub struct Metered {
     pub message_id: Option<String>,
     /// `stop_reason`.
     pub stop_reason: Option<String>,
-    /// Unicode characters of output delivered (text, thinking, tool input).
+    /// Unicode characters of output delivered (text, thinking, tool input). Not counted in a JSON
+    /// answer whose usage could be read.
     pub delivered_chars: u64,
     /// UTF-8 bytes of those of them beyond ASCII, each of which may be several tokens.
     pub delivered_wide_bytes: u64,
-    /// True once a thinking block began (its text may be hidden while it is billed).
+    /// True once a thinking block began (its text may be hidden while it is billed). Not looked
+    /// for in a JSON answer whose usage could be read.
     pub thinking_seen: bool,
     /// Content blocks that began, of a stream.
     pub blocks: u64,

@@ -5,12 +5,12 @@
 //! under it is refused when it is read. A model that is not in the book has no price: unknown is
 //! never free.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
 use crate::money::Money;
+use crate::quick::QuickMap;
 use crate::time::Timestamp;
 use crate::usage::Speed;
 
@@ -170,7 +170,7 @@ pub struct PriceBook {
     /// Beside `models`, same order.
     histories: Vec<History>,
     /// Ids and aliases, to the place in `models`.
-    index: HashMap<String, usize>,
+    index: QuickMap<String, usize>,
 }
 
 impl PriceBook {

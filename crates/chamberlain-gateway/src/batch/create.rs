@@ -34,7 +34,7 @@ struct Looked {
 
 impl Inner {
     /// Judges and bounds every item. The first that is refused refuses the batch.
-    pub(super) async fn bounded_batch(&self, mut decided: Decided) -> Result<Bounded, Stop> {
+    pub(super) async fn bounded_batch(&self, mut decided: Box<Decided>) -> Result<Bounded, Stop> {
         let (call, caller) = (decided.call.clone(), decided.caller.clone());
         let (body, operation) =
             (decided.content.decoded.clone(), decided.subject.operation.clone());

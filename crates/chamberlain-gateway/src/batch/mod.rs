@@ -58,7 +58,7 @@ impl Inner {
     /// Admits, records and answers a call about batches.
     pub(crate) async fn call_batches(
         self: Arc<Self>,
-        mut decided: Decided,
+        mut decided: Box<Decided>,
         witness: &mut Witness,
     ) -> Result<Response<AnswerBody>, Stop> {
         let route = decided.subject.route;

@@ -77,7 +77,7 @@ impl Dispatch {
         let told: Result<_, Stop> = told.map_err(Stop::from).and_then(|(object, bytes)| {
             let url = results_url(&call, &self.head, &object.id);
             let body = rewritten(&bytes, &url).map_err(|_| Fault::BatchUnreadable)?;
-            let mut out = headers::downstream(&head.headers, self.keeps_rate_limits());
+            let mut out = headers::downstream(head.headers.clone(), self.keeps_rate_limits());
             out.remove(CONTENT_LENGTH);
             out.extend(self.own_limit.drain());
             out.insert(CALL, call_value(call.id));

@@ -42,7 +42,7 @@ impl Inner {
     /// Admits, records and answers a call about files.
     pub(crate) async fn call_files(
         self: Arc<Self>,
-        decided: Decided,
+        decided: Box<Decided>,
         body: &mut Incoming,
         witness: &mut Witness,
     ) -> Result<Response<AnswerBody>, Stop> {

@@ -162,7 +162,7 @@ impl Upload {
         form: Form,
     ) -> Result<(Upload, Request<Form>), Stop> {
         let Recorded { decided, permit, own_limit } = recorded;
-        let Decided { call, head, content, destination, warnings, .. } = decided;
+        let Decided { call, head, content, destination, warnings, .. } = *decided;
         // Before its credential is taken, so that no removal of it goes unnoticed.
         let entry = gateway.enter(&call, &destination);
         let (base, credential) = gateway.address(&destination)?;
@@ -364,7 +364,7 @@ impl Upload {
     fn pass_on(&mut self, response: Response<Bytes>) -> Response<AnswerBody> {
         let call = &self.permit.tale().call;
         let keep_rate_limits = call.snapshot.settings.forward_rate_limit_headers;
-        let mut out = headers::downstream(response.headers(), keep_rate_limits);
+        let mut out = headers::downstream(response.headers().clone(), keep_rate_limits);
         out.extend(self.own_limit.drain());
         out.insert(CALL, call_value(call.id));
         for warning in self.warnings.drain(..) {

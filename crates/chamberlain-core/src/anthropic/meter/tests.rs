@@ -106,8 +106,12 @@ fn a_whole_message_in_json() {
     ]);
     let metered = meter_json(&body);
     let usage = metered.usage.clone().unwrap();
-    assert!(metered.is_final && metered.thinking_seen);
-    assert_eq!(metered.delivered_chars, 2 + 3 + 7);
+    assert!(metered.is_final);
+    let mut unread = body.clone();
+    unread["usage"] = json!(null);
+    let unread = meter_json(&unread);
+    assert!(!unread.is_final && unread.thinking_seen, "what was delivered says something then");
+    assert_eq!(unread.delivered_chars, 2 + 3 + 7);
     assert_eq!(
         usage,
         Usage {
@@ -546,6 +550,11 @@ proptest! {
         let streamed = meter(&[start(early), say(json!({"text": text})), delta(last), stop()]);
         let mut body = message(whole);
         body["content"] = json!([{"type": "text", "text": text}]);
+        // What was delivered is not looked at where the numbers are there.
+        let streamed = Metered { delivered_chars: 0, delivered_wide_bytes: 0, ..streamed };
         prop_assert_eq!(streamed, meter_json(&body));
+        body["usage"] = json!(null);
+        let unread = meter_json(&body);
+        prop_assert_eq!(unread.delivered_chars, text.chars().count() as u64);
     }
 }

@@ -30,6 +30,9 @@ impl Add for Chars {
 
 impl Chars {
     fn of(text: &str) -> Chars {
+        if text.is_ascii() {
+            return Chars { all: text.len() as u64, wide_bytes: 0 };
+        }
         let ascii = text.bytes().filter(u8::is_ascii).count();
         Chars { all: text.chars().count() as u64, wide_bytes: (text.len() - ascii) as u64 }
     }
@@ -287,17 +290,19 @@ struct Body<'a> {
 
 /// Reads a whole JSON answer: a message, a count of tokens, or an error.
 pub(super) fn body(bytes: &[u8]) -> Metered {
-    let Ok(body) = serde_json::from_slice::<Body<'_>>(bytes) else {
-        return Metered::default();
-    };
+    // Looked at once as a whole, and not at each string.
+    let body = str::from_utf8(bytes).ok().and_then(|text| serde_json::from_str(text).ok());
+    let Some(body): Option<Body<'_>> = body else { return Metered::default() };
     if let Some(error) = body.error {
         return Metered { error_type: Some(error.name()), ..Metered::default() };
     }
+    let usage = body.usage.filter(UsageWire::is_whole);
+    // What was delivered says something only where the numbers are missing.
     let content: Vec<BlockWire<'_>> = body
         .content
+        .filter(|_| usage.is_none())
         .and_then(|content| serde_json::from_str(content.get()).ok())
         .unwrap_or_default();
-    let usage = body.usage.filter(UsageWire::is_whole);
     let fallback = usage.as_ref().and_then(|usage| usage.fallback_model()).map(str::to_owned);
     let delivered = content.iter().map(BlockWire::chars).fold(Chars::default(), Add::add);
     Metered {

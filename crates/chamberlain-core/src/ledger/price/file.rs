@@ -2,14 +2,13 @@
 //!
 //! Refuses dated rows with a gap between them and any factor for US-only inference but the known.
 
-use std::collections::HashMap;
-
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::own::{ALWAYS, PriceError, day, hex};
 use super::{History, LongContext, Model, PriceBook, PriceSet, Rates, Row, UsdPerMtok};
 use crate::money::Money;
+use crate::quick::QuickMap;
 use crate::time::Timestamp;
 
 /// The only factor Anthropic has for US-only inference.
@@ -30,7 +29,7 @@ impl PriceBook {
             web_search,
             models: Vec::with_capacity(entries.len()),
             histories: Vec::with_capacity(entries.len()),
-            index: HashMap::with_capacity(entries.len() * 2),
+            index: QuickMap::default(),
         };
         for entry in entries {
             let history = entry.history()?;
