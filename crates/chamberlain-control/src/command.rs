@@ -68,6 +68,12 @@ commands! {
     KeyShow, "key.show", reply::UpstreamKey, false;
     /// Forgets an upstream key: its secret is erased here; upstream it stays valid.
     KeyRemove, "key.remove", reply::UpstreamKey, true;
+    /// Seals the key of Anthropic's Admin API, in the place of the one before.
+    AdminKeyAdd, "key.admin.add", reply::AdminKey, true;
+    /// Shows whether there is an admin key, never the key.
+    AdminKeyShow, "key.admin.show", reply::AdminKey, false;
+    /// Erases the admin key here.
+    AdminKeyRemove, "key.admin.remove", reply::AdminKey, true;
     /// Makes a virtual key.
     VirtualCreate, "virtual.create", reply::VirtualCreated, true;
     /// Lists virtual keys.
@@ -164,6 +170,25 @@ pub struct KeyRemove {
     pub key: String,
     /// Why.
     #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `key.admin.add`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminKeyAdd {
+    /// The admin key.
+    pub secret: SecretText,
+    /// Take it without asking Anthropic whether it works.
+    #[serde(default)]
+    pub unchecked: bool,
+}
+
+/// `key.admin.remove`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminKeyRemove {
+    /// Why.
     pub reason: Option<String>,
 }
 
@@ -535,6 +560,8 @@ macro_rules! bare {
 }
 
 bare! {
+    /// `key.admin.show`
+    AdminKeyShow;
     /// `audit.checkpoint`
     AuditCheckpoint;
     /// `status`

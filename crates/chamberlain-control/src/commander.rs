@@ -33,6 +33,7 @@ use crate::settings::Settings;
 use crate::virtual_key::Ground;
 use crate::web::Web;
 
+mod admin;
 mod audit;
 mod batches;
 mod calls;
@@ -278,6 +279,9 @@ impl Commander {
             Command::KeyList(asked) => json(self.key_list(&asked)),
             Command::KeyShow(asked) => json(self.key_show(&asked)),
             Command::KeyRemove(asked) => json(self.key_remove(actor, asked)),
+            Command::AdminKeyAdd(asked) => json(self.admin_key_add(actor, asked)),
+            Command::AdminKeyShow(_) => json(self.admin_key_show()),
+            Command::AdminKeyRemove(asked) => json(self.admin_key_remove(actor, asked)),
             Command::VirtualCreate(asked) => json(self.virtual_create(actor, &asked)),
             Command::VirtualList(asked) => json(self.virtual_list(&asked)),
             Command::VirtualShow(asked) => json(self.virtual_show(&asked)),

@@ -4,6 +4,7 @@
 //! together with its audit record. This room refuses to forward calls (the gateway does) and to
 //! read configuration files (the binary does, and hands over [`settings::Settings`]).
 
+pub mod admin_api;
 pub mod checkpoint;
 pub mod client;
 pub mod command;

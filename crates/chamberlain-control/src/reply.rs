@@ -91,6 +91,23 @@ pub struct UpstreamKeys {
     pub keys: Vec<UpstreamKey>,
 }
 
+/// The key of Anthropic's Admin API, as much of it as may be seen.
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AdminKey {
+    /// Whether there is one.
+    pub present: bool,
+    /// Beginning and end of it.
+    pub hint: Option<String>,
+    /// A keyed hash.
+    pub fingerprint: Option<String>,
+    /// When it was put in.
+    pub created_at: Option<Moment>,
+    /// The organization it belongs to, by id and name, where Anthropic was asked.
+    pub organization: Option<String>,
+    /// The name of that organization.
+    pub organization_name: Option<String>,
+}
+
 /// Why a scope takes no calls.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PauseLine {

@@ -31,6 +31,20 @@ pub struct EnvironmentSettings {
     pub limits: Limits,
     /// Days between rotations of its upstream key.
     pub rotation_interval_days: u32,
+    /// The workspace at Anthropic that its upstream key belongs in, by name or id; `default` for
+    /// the default one.
+    pub workspace: Option<String>,
+}
+
+/// What the inventory of upstream keys is measured by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InventorySettings {
+    /// The first part of names that are suggested.
+    pub project: Option<String>,
+    /// A key that no call has left with for so many days is unused.
+    pub unused_days: u32,
+    /// The `secrets-rotation-policy.yaml` that is kept up to date.
+    pub rotation_policy: Option<PathBuf>,
 }
 
 /// How long things are kept, in days.
@@ -84,6 +98,10 @@ pub struct Settings {
     pub checkpoint: CheckpointSettings,
     /// Where keys are delivered to, by name.
     pub sinks: Vec<SinkSettings>,
+    /// Where calls go once there is a key, and where the Admin API is.
+    pub upstream_url: String,
+    /// The inventory of upstream keys.
+    pub inventory: InventorySettings,
     /// Where each setting came from.
     pub sources: Sources,
 }
@@ -119,6 +137,7 @@ impl Settings {
             put(of("policy"), json!(environment.policy));
             put(of("pause_on_exceed"), json!(environment.pause_on_exceed));
             put(of("rotation_interval_days"), json!(environment.rotation_interval_days));
+            put(of("workspace"), json!(environment.workspace));
         }
         for sink in &self.sinks {
             // No secret is in it: tokens are named by their files.
@@ -133,6 +152,9 @@ impl Settings {
         put("checkpoint.interval_s".to_owned(), json!(self.checkpoint.interval_s));
         put("checkpoint.records".to_owned(), json!(self.checkpoint.records));
         put("checkpoint.anchor_file".to_owned(), json!(self.checkpoint.anchor_file));
+        put("keys.project".to_owned(), json!(self.inventory.project));
+        put("keys.unused_days".to_owned(), json!(self.inventory.unused_days));
+        put("keys.rotation_policy".to_owned(), json!(self.inventory.rotation_policy));
         facts
     }
 }
@@ -160,6 +182,7 @@ impl EnvironmentSettings {
             pause_on_exceed: false,
             limits: Limits::default(),
             rotation_interval_days: 180,
+            workspace: None,
         }
     }
 
@@ -179,6 +202,12 @@ impl EnvironmentSettings {
 impl Default for Retention {
     fn default() -> Retention {
         Retention { calls_days: 400 }
+    }
+}
+
+impl Default for InventorySettings {
+    fn default() -> InventorySettings {
+        InventorySettings { project: None, unused_days: 30, rotation_policy: None }
     }
 }
 
@@ -207,6 +236,8 @@ impl Default for Settings {
             prices: Arc::new(PriceBook::builtin()),
             checkpoint: CheckpointSettings::default(),
             sinks: Vec::new(),
+            upstream_url: "https://api.anthropic.com".to_owned(),
+            inventory: InventorySettings::default(),
             sources: Sources::default(),
         }
     }

@@ -63,7 +63,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Batches {
-    fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         now.saturating_add(self.ahead_ms.load(Ordering::Relaxed))

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
 use serde_json::json;
 
+use crate::admin::console;
 use crate::delivery::Answer;
 use crate::journal::Entry;
 use crate::mock::State;
@@ -43,6 +44,19 @@ pub(crate) fn answer(
             );
             reply(StatusCode::OK, JSON, b"{}\n".as_slice())
         }
+        ("POST", Some("delay"), None, ..) => {
+            let pairs = query::pairs(query);
+            let value = |name: &str| {
+                pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+            };
+            state.faults.add_delay(
+                value("method"),
+                value("path").unwrap_or_default(),
+                number(query, "ms").unwrap_or(0),
+                number(query, "times").unwrap_or(1),
+            );
+            reply(StatusCode::OK, JSON, b"{}\n".as_slice())
+        }
         ("DELETE", Some("state"), None, ..) => {
             state.forget();
             reply(StatusCode::OK, JSON, b"{}\n".as_slice())
@@ -57,7 +71,13 @@ pub(crate) fn answer(
                 None => unknown(),
             }
         }
-        _ => unknown(),
+        (method, ..) => {
+            let steps: Vec<&str> = rest.split('/').collect();
+            match console::answer(state, method, &steps, query) {
+                Some((status, shown)) => reply(status, JSON, crate::json::bytes(&shown)),
+                None => unknown(),
+            }
+        }
     }
 }
 
@@ -95,7 +115,9 @@ fn unknown() -> Response<Answer> {
     let hint = json!({ "error": "GET /mock/journal[?since=N][&format=lines], \
         GET /mock/journal/{n}, GET /mock/journal/{n}/body (when bodies are kept), \
         DELETE /mock/journal, DELETE /mock/state, POST /mock/clock?advance_s=N, \
-        POST /mock/fail?path=/v1/…&method=GET&status=500&times=1" });
+        POST /mock/fail?path=/v1/…&method=GET&status=500&times=1, \
+        POST /mock/delay?path=/v1/…&ms=500&times=1, \
+        POST /mock/keys?name=…, POST /mock/keys/{id}?status=inactive; docs/mock.md has the rest" });
     reply(StatusCode::NOT_FOUND, JSON, crate::json::bytes(&hint))
 }
 

@@ -5,6 +5,7 @@
 use http::{HeaderMap, StatusCode, header};
 use sha2::{Digest, Sha256};
 
+#[cfg(test)]
 use crate::config::AcceptedKeys;
 use crate::error::ApiError;
 use crate::ids::hex;
@@ -56,7 +57,17 @@ impl<'a> Presented<'a> {
     ///
     /// # Errors
     /// 401.
-    pub(crate) fn check(&self, accepted: &AcceptedKeys) -> Result<(), ApiError> {
+    #[cfg(test)]
+    fn check(&self, accepted: &AcceptedKeys) -> Result<(), ApiError> {
+        let key = self.key()?;
+        if accepted.accepts(key) { Ok(()) } else { Err(self.unknown()) }
+    }
+
+    /// The one key that was given.
+    ///
+    /// # Errors
+    /// 401, when there is none, or two.
+    pub(crate) fn key(&self) -> Result<&'a [u8], ApiError> {
         let mut key: Option<&[u8]> = None;
         for (header, scheme, value) in self.each() {
             let value = match (header, scheme) {
@@ -69,13 +80,14 @@ impl<'a> Presented<'a> {
             }
             key = Some(value);
         }
-        match key {
-            None => Err(denied("x-api-key header is required")),
-            Some(key) if accepted.accepts(key) => Ok(()),
-            Some(_) if self.headers.contains_key(header::AUTHORIZATION) => {
-                Err(denied("Invalid bearer token"))
-            }
-            Some(_) => Err(denied("invalid x-api-key")),
+        key.filter(|key| !key.is_empty()).ok_or_else(|| denied("x-api-key header is required"))
+    }
+
+    /// The answer to a key that nobody knows.
+    pub(crate) fn unknown(&self) -> ApiError {
+        match self.headers.contains_key(header::AUTHORIZATION) {
+            true => denied("Invalid bearer token"),
+            false => denied("invalid x-api-key"),
         }
     }
 
@@ -117,7 +129,8 @@ fn fingerprint(value: &[u8]) -> String {
     hex(&Sha256::digest(value)[..8])
 }
 
-fn denied(message: &str) -> ApiError {
+/// A 401.
+pub(crate) fn denied(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message)
 }
 

@@ -2,6 +2,7 @@
 //! come, for clients that cannot ask for them themselves.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
@@ -9,7 +10,15 @@ use crate::error::ApiError;
 
 /// Requests that are to fail, by the beginning of their path.
 #[derive(Default, Debug)]
-pub(crate) struct Faults(Mutex<Vec<Fault>>);
+pub(crate) struct Faults(Mutex<Vec<Fault>>, Mutex<Vec<Delay>>);
+
+#[derive(Debug)]
+struct Delay {
+    method: Option<String>,
+    path: String,
+    by: Duration,
+    left: u64,
+}
 
 #[derive(Debug)]
 struct Fault {
@@ -41,9 +50,32 @@ impl Faults {
         Err(of_status(fault.status).unwrap_or_else(|| ApiError::invalid("no error status")))
     }
 
-    /// Nothing fails any more.
+    /// Makes the next `times` answers to paths that begin with `path` come later.
+    pub(crate) fn add_delay(&self, method: Option<String>, path: String, ms: u64, times: u64) {
+        let by = Duration::from_millis(ms);
+        self.lock_delays().push(Delay { method, path, by, left: times });
+    }
+
+    /// How much later this answer is to come.
+    pub(crate) fn delay(&self, method: &Method, path: &str) -> Duration {
+        let mut delays = self.lock_delays();
+        let is_meant = |delay: &&mut Delay| {
+            let method_fits = delay.method.as_deref().is_none_or(|asked| asked == method.as_str());
+            delay.left > 0 && method_fits && path.starts_with(&delay.path)
+        };
+        let Some(delay) = delays.iter_mut().find(is_meant) else { return Duration::ZERO };
+        delay.left -= 1;
+        delay.by
+    }
+
+    /// Nothing fails or is late any more.
     pub(crate) fn clear(&self) {
         self.lock().clear();
+        self.lock_delays().clear();
+    }
+
+    fn lock_delays(&self) -> std::sync::MutexGuard<'_, Vec<Delay>> {
+        self.1.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {

@@ -58,8 +58,15 @@
 //! `GET /mock/journal/{n}/body`, `DELETE /mock/journal`, and `DELETE /mock/state` (which forgets
 //! caches, scenario counts, files and batches); [`Mock::journal`] in-process. See [`Entry`].
 //! `POST /mock/clock?advance_s=N` lets time run ahead for batches, and
-//! `POST /mock/fail?path=/v1/…[&method=GET][&times=N][&status=N]` makes the next N requests fail.
+//! `POST /mock/fail?path=/v1/…[&method=GET][&times=N][&status=N]` makes the next N requests fail,
+//! and `POST /mock/delay?path=/v1/…[&ms=N]` late.
+//!
+//! # Admin API
+//! `/v1/organizations/api_keys`, `/workspaces` and `/me` answer to admin keys. Keys are made and
+//! switched off at `/mock/keys`, as a person does in the Console; one that was made there is
+//! refused with 401 once it is off or its time is over.
 
+mod admin;
 mod answer;
 mod batches;
 mod cache;

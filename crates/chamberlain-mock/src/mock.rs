@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::admin::Organization;
 use crate::batches::Batches;
 use crate::cache::PromptCache;
 use crate::config::MockConfig;
@@ -43,10 +44,11 @@ pub(crate) struct State {
     pub(crate) ids: Ids,
     pub(crate) batches: Batches,
     pub(crate) faults: Faults,
+    pub(crate) organization: Organization,
 }
 
 impl State {
-    /// Forgets prompt caches, scenario counts, files, batches and failures to come.
+    /// Forgets prompt caches, scenario counts, files, batches, keys and failures to come.
     pub(crate) fn forget(&self) {
         self.cache.clear();
         self.files.clear();
@@ -54,6 +56,12 @@ impl State {
         self.scenarios.clear();
         self.batches.clear();
         self.faults.clear();
+        self.organization.clear();
+    }
+
+    /// Milliseconds since 1970 by the clock that can be let run ahead.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.batches.now_ms()
     }
 }
 
@@ -76,6 +84,7 @@ impl Mock {
                 ids: Ids::new(),
                 batches: Batches::default(),
                 faults: Faults::default(),
+                organization: Organization::default(),
                 config,
             }),
         }

@@ -7,6 +7,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 
+use crate::admin::{self, api::AdminCall};
 use crate::answer::Dressing;
 use crate::batches::{self, Asked};
 use crate::catalogue;
@@ -54,6 +55,7 @@ pub(crate) async fn answer(
         ids = IdSource::of_request(path, &received.bytes);
     }
     let latency = if path == "/v1/messages" { state.config.latency } else { Default::default() };
+    tokio::time::sleep(state.faults.delay(&parts.method, path)).await;
     if let Some(severed) = before_headers(&scenario, latency).await {
         ticket.end(Outcome::Reset);
         line.reset();
@@ -84,7 +86,16 @@ fn route(
         return Ok(Content::Json(b"{\"message\":\"hello\"}".to_vec()));
     }
     let presented = Presented::new(&parts.headers);
-    presented.check(&state.config.keys)?;
+    let key = presented.key()?;
+    let is_admin = path.starts_with(admin::api::PREFIX);
+    if is_admin {
+        admin::api::check(state, key)?;
+    } else {
+        state.organization.check(key, state.now_ms())?;
+        if !state.config.keys.accepts(key) && !state.organization.made(key) {
+            return Err(presented.unknown());
+        }
+    }
     for words in parts.headers.get_all("x-mock-scenario") {
         scenario
             .read(&presented.scrub(&String::from_utf8_lossy(words.as_bytes())))
@@ -97,6 +108,10 @@ fn route(
     }
     state.faults.take(method, path)?;
     let version = version(parts)?;
+    if is_admin {
+        let query = parts.uri.query();
+        return AdminCall { state, method, path, query, received, version }.answer();
+    }
     if let Some(place) = Place::of(path) {
         return FileCall { state, parts, received, scenario, ids }.answer(place);
     }

@@ -4,6 +4,7 @@
 
 mod client;
 
+mod admin;
 mod batches;
 mod files;
 mod journal;

@@ -479,6 +479,29 @@ pub(crate) static KEYS: &[Key] = &[
         "A file that every signed head is appended to. On another machine it proves that nobody \
          rolled the log back here.",
     ),
+    key(
+        "keys.project",
+        Kind::OptionalName,
+        "\"off\"",
+        "\"agentic-base\"",
+        "The first part of the names that are suggested for new upstream keys, \
+         PROJECT-ENVIRONMENT-PURPOSE-DATE.",
+    ),
+    key(
+        "keys.unused_after",
+        Kind::Days(1, 3_650),
+        "\"30d\"",
+        "\"45d\"",
+        "An upstream key that no call has left with for so long is a finding.",
+    ),
+    key(
+        "keys.rotation_policy",
+        Kind::OptionalFile,
+        "\"off\"",
+        "\"/opt/agentic-base/config/secrets-rotation-policy.yaml\"",
+        "A secrets-rotation-policy.yaml whose dates are kept up to date, comments and order as they \
+         are.",
+    ),
     per_environment(
         "environments.*.budgets.daily",
         Kind::OptionalMoney,
@@ -507,6 +530,14 @@ pub(crate) static KEYS: &[Key] = &[
         ["\"180d\"", "\"180d\"", "\"365d\"", "\"365d\""],
         "\"90d\"",
         "Time between rotations of the environment's upstream key.",
+    ),
+    per_environment(
+        "environments.*.workspace",
+        Kind::OptionalName,
+        ["\"off\"", "\"off\"", "\"off\"", "\"off\""],
+        "\"agentic-base-production\"",
+        "The workspace at Anthropic that the environment's upstream key belongs in, by name or id; \
+         \"default\" is the default workspace. A key elsewhere is a finding.",
     ),
     per_environment(
         "environments.*.limits.requests_per_minute",

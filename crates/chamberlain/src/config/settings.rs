@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chamberlain_control::settings::{
-    CAPABILITIES_DENIED, CheckpointSettings, EnvironmentSettings, Retention, Settings, Sources,
+    CAPABILITIES_DENIED, CheckpointSettings, EnvironmentSettings, InventorySettings, Retention,
+    Settings, Sources,
 };
 use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::admission::policy::Policy;
@@ -129,6 +130,12 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
             anchor_file: read.path("checkpoint.anchor_file"),
         },
         sinks: read.sinks(&mut mistakes),
+        upstream_url: read.text("upstream.url"),
+        inventory: InventorySettings {
+            project: read.optional_text("keys.project"),
+            unused_days: read.small("keys.unused_after"),
+            rotation_policy: read.path("keys.rotation_policy"),
+        },
         sources: read.sources(),
     };
     let config = Config {
@@ -327,6 +334,7 @@ impl Reader<'_> {
                 concurrency: self.optional(&of("limits.concurrency")),
             },
             rotation_interval_days: self.small(&of("rotation_interval")),
+            workspace: self.optional_text(&of("workspace")),
         }
     }
 

@@ -25,6 +25,9 @@ mod units;
 
 pub(crate) use units::duration_text;
 
+/// Longest name, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+
 /// The shape of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -34,6 +37,8 @@ pub(crate) enum Kind {
     Folder,
     /// A path to a file, or `"off"`.
     OptionalFile,
+    /// A name that people gave something elsewhere, or `"off"`.
+    OptionalName,
     /// Own price rows.
     Prices,
     /// Where keys are delivered to.
@@ -121,6 +126,7 @@ impl Kind {
             Kind::Version => "the number 1".to_owned(),
             Kind::Folder => "a path in quotes".to_owned(),
             Kind::OptionalFile => "a path in quotes, or \"off\"".to_owned(),
+            Kind::OptionalName => "a name in quotes, or \"off\"".to_owned(),
             Kind::Prices => "[[prices]] tables".to_owned(),
             Kind::Sinks => "[sinks.NAME] tables".to_owned(),
             Kind::Days(..) => "whole days like \"90d\"".to_owned(),
@@ -254,7 +260,11 @@ impl Kind {
     /// Reads a text that is one value.
     fn read_word(self, text: &str) -> Result<Value, Wrong> {
         match self {
-            Kind::OptionalCount | Kind::OptionalMoney | Kind::OptionalFile | Kind::OptionalUrl
+            Kind::OptionalCount
+            | Kind::OptionalMoney
+            | Kind::OptionalFile
+            | Kind::OptionalName
+            | Kind::OptionalUrl
                 if text == "off" =>
             {
                 Ok(Value::Nothing)
@@ -288,7 +298,12 @@ impl Kind {
             }
             Kind::Address => read_address(text),
             Kind::Url | Kind::OptionalUrl => read_url(text),
-            Kind::Folder | Kind::OptionalFile if !text.is_empty() => {
+            Kind::OptionalName
+                if text.len() > NAME_BYTES_MAX || text.contains(char::is_control) =>
+            {
+                self.wrong_type("a text that is no name")
+            }
+            Kind::Folder | Kind::OptionalFile | Kind::OptionalName if !text.is_empty() => {
                 Ok(Value::Text(text.to_owned()))
             }
             Kind::Zone => match Calendar::named(text) {
