@@ -128,6 +128,14 @@ commands! {
     PricesList, "prices.list", reply::Prices, false;
     /// Gives an unsettled call its true cost.
     WriteOff, "write_off", reply::WrittenOff, true;
+    /// Lists sinks and what they hold.
+    SinkList, "sink.list", reply::Sinks, false;
+    /// Looks whether sinks can be delivered to, and what is in them; changes nothing.
+    SinkCheck, "sink.check", reply::SinkChecks, false;
+    /// Delivers a key to a sink.
+    SinkDeliver, "sink.deliver", reply::SinkDelivered, true;
+    /// Forgets what is on record of a sink.
+    SinkForget, "sink.forget", reply::SinkLine, true;
     /// Reads the configuration again.
     ConfigReload, "config.reload", reply::Reloaded, true;
 }
@@ -548,6 +556,48 @@ pub struct AuditExport {
     pub to: Option<u64>,
     /// How many in this answer, 1 to 10,000; 1,000 when absent.
     pub limit: Option<u32>,
+}
+
+/// `sink.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SinkList {}
+
+/// `sink.check`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SinkCheck {
+    /// Only this sink; absent looks at all.
+    pub sink: Option<String>,
+}
+
+/// `sink.deliver`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkDeliver {
+    /// The sink.
+    pub sink: String,
+    /// The upstream key, by id or name; absent, with no virtual key either, means the one that the
+    /// sink's environment uses now.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// A virtual key, whole.
+    #[serde(default)]
+    pub virtual_key: Option<SecretText>,
+    /// Why an upstream key goes into a sink that takes virtual keys only.
+    #[serde(default)]
+    pub force_reason: Option<String>,
+}
+
+/// `sink.forget`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkForget {
+    /// The sink.
+    pub sink: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 macro_rules! bare {

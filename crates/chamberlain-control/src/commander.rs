@@ -3,6 +3,7 @@
 //! Every change is one store transaction together with its audit record (actor, before, after);
 //! then the new view is published. What cannot be written down is not done.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -105,6 +106,8 @@ pub struct Commander {
     /// Held by a change from reading what it is checked against until it is published.
     changing: Mutex<()>,
     used_up: Mutex<Vec<UsedUp>>,
+    /// The sinks that are being delivered to.
+    delivering: Mutex<BTreeSet<String>>,
     /// True while a change is not published yet.
     overdue: AtomicBool,
 }
@@ -149,6 +152,7 @@ impl Commander {
             reload: OnceLock::new(),
             changing: Mutex::new(()),
             used_up: Mutex::default(),
+            delivering: Mutex::default(),
             overdue: AtomicBool::new(false),
         };
         commander.open_keys(&house);
@@ -315,6 +319,10 @@ impl Commander {
                 json(Ok(crate::prices::list(&asked, &ruling.settings, self.now())))
             }
             Command::WriteOff(asked) => json(self.write_off(actor, asked)),
+            Command::SinkList(_) => json(self.sink_list()),
+            Command::SinkCheck(asked) => json(self.sink_check(&asked)),
+            Command::SinkDeliver(asked) => json(self.sink_deliver(actor, asked)),
+            Command::SinkForget(asked) => json(self.sink_forget(actor, asked)),
             Command::ConfigReload(_) => json(self.config_reload(actor)),
         }
     }

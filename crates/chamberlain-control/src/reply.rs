@@ -12,6 +12,7 @@ use chamberlain_core::admission::policy::Policy;
 use chamberlain_core::ledger::price::Lifecycle;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Outcome, Route};
+use chamberlain_core::sink::fault::{Effect, Standing};
 use chamberlain_core::snapshot::{Budgets, Limits};
 use chamberlain_core::time::WindowKind;
 use chamberlain_core::usage::Tokens;
@@ -744,4 +745,107 @@ pub struct SettingChange {
     pub before: serde_json::Value,
     /// After.
     pub after: serde_json::Value,
+}
+
+/// Where the last delivery to a sink stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// Intended; whether it was done is not known.
+    Begun,
+    /// Done.
+    Delivered,
+    /// Not done, or not wholly.
+    Failed,
+}
+
+/// A key as records name it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NamedKey {
+    /// Its id.
+    pub key: String,
+    /// Its name, as long as it is known.
+    pub name: Option<String>,
+    /// What stands for it: an upstream key's fingerprint, a virtual key's public id.
+    pub stands_for: String,
+    /// False once it is removed or revoked here.
+    pub in_use: bool,
+}
+
+/// The last try to deliver to a sink.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DeliveryLine {
+    /// Which key.
+    pub key: NamedKey,
+    /// How it stands.
+    pub state: DeliveryState,
+    /// What a failure left behind: `nothing`, `done`, `unknown`.
+    pub effect: Option<Effect>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When it began.
+    pub begun_at: Moment,
+    /// When it ended.
+    pub ended_at: Option<Moment>,
+}
+
+/// One sink.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SinkLine {
+    /// Its name.
+    pub name: String,
+    /// Its kind; `null` when it is no longer configured.
+    pub kind: Option<String>,
+    /// The environment whose keys it takes.
+    pub environment: Option<String>,
+    /// Where exactly.
+    pub place: String,
+    /// What it is known to hold.
+    pub holds: Option<NamedKey>,
+    /// Since when.
+    pub holds_since: Option<Moment>,
+    /// The last try.
+    pub last: Option<DeliveryLine>,
+}
+
+/// A list of sinks.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Sinks {
+    /// The sinks, by name.
+    pub sinks: Vec<SinkLine>,
+}
+
+/// What looking at a sink showed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SinkChecked {
+    /// Its name.
+    pub name: String,
+    /// Whether a delivery could work.
+    pub ok: bool,
+    /// What is wrong.
+    pub problem: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+    /// What people should know.
+    pub notes: Vec<String>,
+    /// What is in it, compared with what was delivered; `null` when nothing was.
+    pub standing: Option<Standing>,
+}
+
+/// What looking at sinks showed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SinkChecks {
+    /// The sinks, by name.
+    pub sinks: Vec<SinkChecked>,
+}
+
+/// A delivery that was done.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct SinkDelivered {
+    /// The sink as it is now.
+    pub sink: SinkLine,
+    /// Whether the key was there already, so that nothing was written.
+    pub was_there: bool,
+    /// What people should know.
+    pub notes: Vec<String>,
 }

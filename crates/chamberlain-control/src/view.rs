@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use chamberlain_core::admission::key::{KeyState, VirtualKey};
 use chamberlain_core::ledger::account::{AccountId, Balance, Scope};
 use chamberlain_core::overrides::Overrides;
+use chamberlain_core::sink::settings::SinkSettings;
 use chamberlain_core::snapshot::Pause;
 use chamberlain_core::time::{Calendar, Timestamp, WindowKind};
-use chamberlain_store::{UpstreamKey, UpstreamKeyState};
+use chamberlain_store::{DeliveryState, NamedKey, SinkRow, UpstreamKey, UpstreamKeyState};
 
 use crate::house::House;
 use crate::reply::{self, BudgetLine, LimitLine, PauseLine};
@@ -154,6 +155,53 @@ fn source(
         Scope::Environment(name) => format!("environments.{name}.{setting}"),
     };
     settings.sources.of(&path).to_owned()
+}
+
+/// A sink: as it is configured, and what is on record of it.
+pub fn sink(
+    name: &str,
+    configured: Option<&SinkSettings>,
+    row: Option<&SinkRow>,
+    house: &House,
+) -> reply::SinkLine {
+    let place = configured.map(|sink| sink.target.place());
+    let place = place.or_else(|| row.map(|row| row.place.clone())).unwrap_or_default();
+    let held = row.and_then(|row| row.held.as_ref());
+    reply::SinkLine {
+        name: name.to_owned(),
+        kind: configured.map(|sink| sink.target.kind().to_owned()),
+        environment: configured.map(|sink| sink.environment.to_string()),
+        holds: held
+            .filter(|_| row.is_some_and(|row| row.place == place))
+            .map(|held| named(&held.key, house)),
+        holds_since: held.map(|held| held.at.into()),
+        last: row.map(|row| reply::DeliveryLine {
+            key: named(&row.tried, house),
+            state: match row.state {
+                DeliveryState::Begun => reply::DeliveryState::Begun,
+                DeliveryState::Delivered => reply::DeliveryState::Delivered,
+                DeliveryState::Failed => reply::DeliveryState::Failed,
+            },
+            effect: row.effect,
+            error: row.error.clone(),
+            begun_at: row.begun_at.into(),
+            ended_at: row.ended_at.map(Into::into),
+        }),
+        place,
+    }
+}
+
+fn named(key: &NamedKey, house: &House) -> reply::NamedKey {
+    let upstream = house.upstream_keys.iter().find(|row| row.id.as_str() == key.key);
+    let virtual_key = house.virtual_keys.iter().find(|row| row.id.as_str() == key.key);
+    let name = upstream.map(|row| &row.name).or(virtual_key.map(|row| &row.name));
+    reply::NamedKey {
+        key: key.key.clone(),
+        name: name.cloned(),
+        stands_for: key.stands_for.clone(),
+        in_use: upstream.is_some_and(|row| row.state != UpstreamKeyState::Revoked)
+            || virtual_key.is_some_and(|row| row.state == KeyState::Active),
+    }
 }
 
 #[cfg(test)]

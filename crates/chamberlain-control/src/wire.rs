@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use chamberlain_core::admission::key::PresentedKey;
 use chamberlain_core::secret::Secret;
 use chamberlain_core::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -21,6 +22,11 @@ impl SecretText {
     /// The secret.
     pub fn secret(&self) -> &Secret {
         &self.0
+    }
+
+    /// The virtual key that it is, taken apart; `None` when it is none.
+    pub fn presented(&self) -> Option<PresentedKey> {
+        PresentedKey::parse(self.0.expose())
     }
 
     /// Takes the secret out.

@@ -29,6 +29,7 @@ const STEPS: &[Step] = steps![
     "0005_power_lost",
     "0006_mock",
     "0007_inventory",
+    "0008_sinks",
 ];
 
 const MAKE_STEPS_TABLE: &str = "

@@ -12,7 +12,7 @@ use chamberlain_store::{CallFilter, EffectState};
 use super::{Commander, audit, status};
 use crate::error::CommandError;
 use crate::publish;
-use crate::reply::{Check, CheckState, Doctor};
+use crate::reply::{Check, CheckState, DeliveryState, Doctor, SinkLine};
 use crate::virtual_key::Ground;
 
 const DAY_MS: i64 = 86_400_000;
@@ -40,6 +40,7 @@ impl Commander {
             self.check_clock(ground),
             self.check_outbox(),
             self.check_vault(ground),
+            self.check_sinks(),
             check_upstream(ground),
             check_rotation(ground),
             check_virtual_keys(ground),
@@ -202,6 +203,25 @@ impl Commander {
         }
     }
 
+    /// What was not delivered, and what still lies where it is of no use.
+    fn check_sinks(&self) -> Check {
+        let name = "sinks";
+        let sinks = match self.sink_list() {
+            Ok(listed) => listed.sinks,
+            Err(error) => return problem(name, error.message, "see the store's check"),
+        };
+        let odd: Vec<String> = sinks.iter().filter_map(odd_sink).collect();
+        match (odd.is_empty(), sinks.len()) {
+            (true, 0) => ok(name, "no key is delivered anywhere"),
+            (true, count) => ok(name, format!("{count}, each with what it was given last")),
+            (false, _) => warning(
+                name,
+                odd.join("; "),
+                "chamberlain sink check says what is there; chamberlain sink deliver puts a key in",
+            ),
+        }
+    }
+
     fn check_unsettled(&self) -> Check {
         let name = "unsettled calls";
         let filter = CallFilter { certainty: Some(Certainty::Unsettled), ..CallFilter::default() };
@@ -215,6 +235,20 @@ impl Commander {
                  chamberlain write-off",
             ),
         }
+    }
+}
+
+/// What is odd about a sink.
+fn odd_sink(sink: &SinkLine) -> Option<String> {
+    let name = &sink.name;
+    match (sink.last.as_ref().map(|last| last.state), &sink.holds) {
+        (Some(DeliveryState::Begun), _) => Some(format!("{name}: a delivery did not end")),
+        (Some(DeliveryState::Failed), _) => Some(format!("{name}: the last delivery failed")),
+        (_, Some(held)) if !held.in_use => {
+            let key = held.name.as_ref().unwrap_or(&held.key);
+            Some(format!("{name}: it holds {key}, which is not in use any more"))
+        }
+        _ => None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::testing::{Dice, Hands, NOON, real_key};
 mod audit;
 mod change;
 mod look;
+mod sinks;
 
 /// A house in a folder of its own.
 struct World {

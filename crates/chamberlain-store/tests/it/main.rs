@@ -22,6 +22,8 @@ mod resources;
 #[cfg(test)]
 mod rollups;
 #[cfg(test)]
+mod sinks;
+#[cfg(test)]
 mod speed;
 #[cfg(test)]
 mod support;

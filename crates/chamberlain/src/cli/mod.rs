@@ -19,6 +19,7 @@ mod mock;
 mod parse;
 mod pause;
 mod prices;
+mod sink;
 mod status;
 mod up;
 mod virtual_key;
@@ -79,6 +80,8 @@ enum Noun {
     Up(up::Up),
     /// Upstream keys: seal, list, show, remove
     Key(key::Key),
+    /// Sinks, where keys are delivered to: list, check, deliver, forget
+    Sink(sink::Sink),
     /// Virtual keys: create, list, show, update, freeze, unfreeze, revoke
     Virtual(virtual_key::Virtual),
     /// Budgets: list, set
@@ -126,6 +129,7 @@ impl Noun {
         match self {
             Noun::Up(noun) => noun.run(context),
             Noun::Key(noun) => noun.run(context),
+            Noun::Sink(noun) => noun.run(context),
             Noun::Virtual(noun) => noun.run(context),
             Noun::Budget(noun) => noun.run(context),
             Noun::Limit(noun) => noun.run(context),
