@@ -1,11 +1,18 @@
 //! Composes an answer: what it says, what it reports, what it is billed.
 
+use std::collections::BTreeSet;
+
 use crate::ids::IdSource;
 use crate::journal::{Bill, Charge};
-use crate::reply::{Block, Counts, Iteration, Reply, ServerToolUse, StopDetails};
+use crate::reply::{
+    Block, Counts, CreditStatus, FallbackCredit, Iteration, Reply, ServerToolUse, StopDetails,
+};
 use crate::request::MessageRequest;
 use crate::scenario::{Iterations, Refusal, Scenario};
 use crate::writer::Writer;
+
+/// What a credit begins with that a refusal hands out.
+pub(crate) const CREDIT: &str = "fct_";
 
 /// An answer and what it is billed.
 #[derive(Debug)]
@@ -31,14 +38,18 @@ struct Samplings {
 }
 
 /// Composes the answer to `request`, whose prompt the cache split into `prompt`.
-/// `iterations_always` is set by the compaction beta.
+/// The compaction beta has it always tell its iterations; the credit beta has a refusal hand out a
+/// credit.
 pub(crate) fn compose(
     request: &MessageRequest,
     scenario: &Scenario,
     prompt: Counts,
-    iterations_always: bool,
+    betas: &BTreeSet<String>,
     ids: &IdSource,
 ) -> Composed {
+    let has = |prefix: &str| betas.iter().any(|beta| beta.starts_with(prefix));
+    let iterations_always = has("compact-");
+    let credit = has("fallback-credit-").then(|| ids.id(CREDIT, 0));
     let prompt = scenario.usage.over(prompt).with_output(0);
     let mut writer = Writer::new(request, scenario, ids, prompt.prompt());
     let declined = scenario.iterations == Some(Iterations::FallbackDeclined);
@@ -48,8 +59,7 @@ pub(crate) fn compose(
     } else {
         sample(request, scenario, prompt, &mut writer, iterations_always)
     };
-    let free = silent;
-    finish(request, scenario, prompt, writer, samplings, free)
+    finish(request, scenario, prompt, writer, samplings, silent, credit)
 }
 
 /// A refusal before any output: tokens are reported and not billed.
@@ -176,6 +186,7 @@ fn finish(
     writer: Writer,
     samplings: Samplings,
     free: bool,
+    credit: Option<String>,
 ) -> Composed {
     let asked = |key: &str| request.body.get(key).and_then(serde_json::Value::as_str);
     let text = |value: &str| value.to_owned();
@@ -206,7 +217,8 @@ fn finish(
         start_model: samplings.start_model,
         model: samplings.model,
         stop_sequence: stop.sequence,
-        stop_details: refused.then(|| refusal(scenario)),
+        stop_details: refused.then(|| refusal(scenario, credit)),
+        container: None,
         stop_reason,
         start: prompt.with_output(samplings.total.output.min(2)),
         total: samplings.total,
@@ -216,6 +228,8 @@ fn finish(
             web_fetch_requests: 0,
         }),
         iterations: samplings.iterations,
+        fallback_credit: crate::json::given(&request.body, "fallback_credit_token")
+            .map(|_| FallbackCredit { status: CreditStatus::Redeemed }),
         tier: scenario.tier.clone().unwrap_or_else(|| text("standard")),
         geo: scenario.geo.clone().unwrap_or_else(|| text(geo)),
         speed: scenario
@@ -236,10 +250,11 @@ fn finish(
     }
 }
 
-fn refusal(scenario: &Scenario) -> StopDetails {
+fn refusal(scenario: &Scenario, fallback_credit_token: Option<String>) -> StopDetails {
     StopDetails {
         r#type: "refusal",
         category: Some(scenario.category.clone().unwrap_or_else(|| "cyber".to_owned())),
         explanation: Some("The mock was asked to refuse.".to_owned()),
+        fallback_credit_token,
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::containers::Container;
 use crate::reply::{Block, DeltaUsage, Message, Reply, StopDetails, text_tokens, tool_tokens};
 use crate::scenario::Point;
 
@@ -158,6 +159,7 @@ impl Events {
                 stop_reason: self.reply.stop_reason.clone(),
                 stop_sequence: self.reply.stop_sequence.clone(),
                 stop_details: self.reply.stop_details.clone(),
+                container: self.reply.container.clone(),
             },
             usage: self.reply.delta_usage(self.lean),
         };
@@ -339,4 +341,6 @@ struct Stopped {
     stop_sequence: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_details: Option<StopDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Container>,
 }

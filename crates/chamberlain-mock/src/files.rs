@@ -172,6 +172,19 @@ impl Files {
         Ok(())
     }
 
+    /// Keeps a file that a tool made, which may be downloaded.
+    pub(crate) fn keep_made(&self, id: &str) {
+        self.lock().push(File {
+            id: id.to_owned(),
+            filename: "result.txt".to_owned(),
+            mime_type: "text/plain".to_owned(),
+            created_at: Timestamp::now(),
+            expires_at: None,
+            downloadable: true,
+            content: Bytes::from_static(b"Made in a container.\n"),
+        });
+    }
+
     /// Forgets them all.
     pub(crate) fn clear(&self) {
         self.lock().clear();

@@ -36,6 +36,7 @@
 //! | `stop_reason=NAME` | ends with that reason |
 //! | `usage input= cache_read= cache_write_5m= cache_write_1h= output= searches=` | exact numbers |
 //! | `server_tool [searches=N] [input=N] [cache_write_5m=N]` | a web search; the last delta raises input and cache writes |
+//! | `code [files=N]` | code that ran in a container, and made that many files |
 //! | `iterations=compaction [input=…]`, `iterations=advisor [advisor=ID] [input=…]` | `usage.iterations` with work outside the totals |
 //! | `iterations=fallback_served [to=ID] [after=N]`, `iterations=fallback_declined` | a fallback that served, or declined as well |
 //! | `refusal`, `refusal=mid after=N`, `category=NAME` | a refusal before any output (not billed), or after N tokens |
@@ -56,7 +57,7 @@
 //! # Journal
 //! `GET /mock/journal[?since=N][&format=lines]`, `GET /mock/journal/{n}`,
 //! `GET /mock/journal/{n}/body`, `DELETE /mock/journal`, and `DELETE /mock/state` (which forgets
-//! caches, scenario counts, files and batches); [`Mock::journal`] in-process. See [`Entry`].
+//! caches, scenario counts, files, containers and batches); [`Mock::journal`] in-process. See [`Entry`].
 //! `POST /mock/clock?advance_s=N` lets time run ahead for batches, and
 //! `POST /mock/fail?path=/v1/…[&method=GET][&times=N][&status=N]` makes the next N requests fail,
 //! and `POST /mock/delay?path=/v1/…[&ms=N]` late.
@@ -73,6 +74,7 @@ mod cache;
 mod catalogue;
 mod compose;
 mod config;
+mod containers;
 mod control;
 mod credential;
 mod delivery;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::compose::compose;
+use crate::containers::furnish;
 use crate::credential::Presented;
 use crate::error::ApiError;
 use crate::ids::IdSource;
@@ -77,6 +78,7 @@ impl Call<'_> {
         read_directives(&body, self.scenario, clean).map_err(ApiError::invalid)?;
         let request = validate::message(body, &self.context(betas))?;
         self.state.files.check(&request.body)?;
+        let container = self.state.containers.named(&request.body)?;
         let measured = prompt::measure(request.model.id, &request.body);
         if measured.tokens > request.model.window && self.scenario.usage.input.is_none() {
             return Err(too_long(measured.tokens, request.model.window));
@@ -92,10 +94,10 @@ impl Call<'_> {
         let config = &self.state.config;
         let least = if config.honour_cache_minimum { request.model.least_cacheable } else { 0 };
         let counts = self.state.cache.charge(&measured, least, Instant::now());
-        let always = betas.iter().any(|beta| beta.starts_with("compact-"));
         let ids = if self.scenario.fixed_ids { self.fixed_ids() } else { self.ids };
-        let composed = compose(&request, self.scenario, counts, always, &ids);
-        let reply = composed.reply;
+        let composed = compose(&request, self.scenario, counts, betas, &ids);
+        let mut reply = composed.reply;
+        furnish(self.state, &mut reply, container);
         self.state.threads.hold(&request.body, &reply, Instant::now());
         self.ticket.note(|entry| {
             entry.message_id = Some(reply.id.clone());

@@ -18,6 +18,7 @@ use crate::admin::Organization;
 use crate::batches::Batches;
 use crate::cache::PromptCache;
 use crate::config::MockConfig;
+use crate::containers::Containers;
 use crate::failure::Faults;
 use crate::files::Files;
 use crate::ids::Ids;
@@ -40,6 +41,7 @@ pub(crate) struct State {
     pub(crate) cache: PromptCache,
     pub(crate) scenarios: ScenarioCounts,
     pub(crate) files: Files,
+    pub(crate) containers: Containers,
     pub(crate) threads: Threads,
     pub(crate) ids: Ids,
     pub(crate) batches: Batches,
@@ -48,10 +50,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Forgets prompt caches, scenario counts, files, batches, keys and failures to come.
+    /// Forgets prompt caches, scenario counts, files, containers, batches, keys and failures to come.
     pub(crate) fn forget(&self) {
         self.cache.clear();
         self.files.clear();
+        self.containers.clear();
         self.threads.clear();
         self.scenarios.clear();
         self.batches.clear();
@@ -80,6 +83,7 @@ impl Mock {
                 cache: PromptCache::default(),
                 scenarios: ScenarioCounts::default(),
                 files: Files::default(),
+                containers: Containers::default(),
                 threads: Threads::default(),
                 ids: Ids::new(),
                 batches: Batches::default(),
@@ -101,7 +105,7 @@ impl Mock {
         self.state.batches.advance(u64::try_from(by.as_millis()).unwrap_or(u64::MAX));
     }
 
-    /// Forgets prompt caches, scenario counts, files and batches.
+    /// Forgets prompt caches, scenario counts, files, containers and batches.
     pub fn forget(&self) {
         self.state.forget();
     }

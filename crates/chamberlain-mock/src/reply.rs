@@ -5,6 +5,8 @@ use std::ops::AddAssign;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::containers::Container;
+
 /// Tokens by category; every token is in exactly one.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize)]
 pub struct Counts {
@@ -77,6 +79,10 @@ pub(crate) enum Block {
         tool_use_id: String,
         content: Vec<SearchResult>,
     },
+    BashCodeExecutionToolResult {
+        tool_use_id: String,
+        content: CodeResult,
+    },
     AdvisorToolResult {
         tool_use_id: String,
         content: AdvisorResult,
@@ -110,6 +116,22 @@ pub(crate) struct SearchResult {
     pub(crate) page_age: Option<String>,
 }
 
+/// What a command printed in a container, and the files it made.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct CodeResult {
+    pub(crate) r#type: &'static str,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) return_code: i32,
+    pub(crate) content: Vec<FileMade>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct FileMade {
+    pub(crate) r#type: &'static str,
+    pub(crate) file_id: String,
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub(crate) struct AdvisorResult {
     pub(crate) r#type: &'static str,
@@ -133,6 +155,8 @@ pub(crate) struct StopDetails {
     pub(crate) r#type: &'static str,
     pub(crate) category: Option<String>,
     pub(crate) explanation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fallback_credit_token: Option<String>,
 }
 
 /// A whole message.
@@ -146,7 +170,7 @@ pub(crate) struct Message<'a> {
     pub(crate) stop_reason: Option<&'a str>,
     pub(crate) stop_sequence: Option<&'a str>,
     pub(crate) stop_details: Option<&'a StopDetails>,
-    pub(crate) container: Option<()>,
+    pub(crate) container: Option<&'a Container>,
     pub(crate) usage: UsageShown,
 }
 
@@ -167,6 +191,8 @@ pub(crate) struct UsageShown {
     pub(crate) speed: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) iterations: Option<Vec<Iteration>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fallback_credit: Option<FallbackCredit>,
 }
 
 /// `usage` of `message_delta`: cumulative, without the split and without where it ran.
@@ -185,6 +211,20 @@ pub(crate) struct DeltaUsage {
     pub(crate) server_tool_use: Option<ServerToolUse>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) iterations: Option<Vec<Iteration>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fallback_credit: Option<FallbackCredit>,
+}
+
+/// What became of a credit that was to be redeemed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct FallbackCredit {
+    pub(crate) status: CreditStatus,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum CreditStatus {
+    Redeemed,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -252,6 +292,8 @@ pub(crate) struct Reply {
     pub(crate) stop_reason: String,
     pub(crate) stop_sequence: Option<String>,
     pub(crate) stop_details: Option<StopDetails>,
+    /// Where code ran, which the end of the answer tells.
+    pub(crate) container: Option<Container>,
     /// What `message_start` says, with its small output.
     pub(crate) start: Counts,
     /// What the end says.
@@ -259,6 +301,7 @@ pub(crate) struct Reply {
     pub(crate) thinking_tokens: Option<u64>,
     pub(crate) server_tool_use: Option<ServerToolUse>,
     pub(crate) iterations: Option<Vec<Iteration>>,
+    pub(crate) fallback_credit: Option<FallbackCredit>,
     pub(crate) tier: String,
     pub(crate) geo: String,
     pub(crate) speed: String,
@@ -278,6 +321,7 @@ impl Reply {
             inference_geo: self.geo.clone(),
             speed: self.speed.clone(),
             iterations: None,
+            fallback_credit: None,
         }
     }
 
@@ -291,6 +335,7 @@ impl Reply {
             output_tokens_details: self.details(),
             server_tool_use: self.server_tool_use,
             iterations: self.iterations.clone(),
+            fallback_credit: self.fallback_credit,
             ..self.usage(self.total)
         }
     }
@@ -306,7 +351,26 @@ impl Reply {
             output_tokens_details: self.details(),
             server_tool_use: self.server_tool_use,
             iterations: self.iterations.clone(),
+            fallback_credit: self.fallback_credit,
         }
+    }
+
+    /// Whether code ran in a container.
+    pub(crate) fn ran_code(&self) -> bool {
+        let is_result = |block: &Block| matches!(block, Block::BashCodeExecutionToolResult { .. });
+        self.blocks.iter().any(is_result)
+    }
+
+    /// The files that code made.
+    pub(crate) fn files_made(&self) -> impl Iterator<Item = &str> {
+        self.blocks
+            .iter()
+            .filter_map(|block| match block {
+                Block::BashCodeExecutionToolResult { content, .. } => Some(&content.content),
+                _ => None,
+            })
+            .flatten()
+            .map(|file| file.file_id.as_str())
     }
 
     /// The message as one JSON answer.
@@ -320,7 +384,7 @@ impl Reply {
             stop_reason: Some(&self.stop_reason),
             stop_sequence: self.stop_sequence.as_deref(),
             stop_details: self.stop_details.as_ref(),
-            container: None,
+            container: self.container.as_ref(),
             usage: self.final_usage(),
         }
     }

@@ -109,7 +109,7 @@ impl Numbers {
 }
 
 /// The words that take parameters of their own.
-const TOPICS: [&str; 13] = [
+const TOPICS: [&str; 14] = [
     "slow_headers",
     "slow_body",
     "refusal",
@@ -122,6 +122,7 @@ const TOPICS: [&str; 13] = [
     "hang",
     "usage",
     "server_tool",
+    "code",
     "ratelimit",
 ];
 
@@ -173,6 +174,10 @@ pub(crate) struct Scenario {
     pub(crate) aside: Numbers,
     pub(crate) usage: Numbers,
     pub(crate) server_tool: bool,
+    /// Code ran in a container.
+    pub(crate) code: bool,
+    /// How many files it made.
+    pub(crate) files_made: u64,
     pub(crate) searches: Option<u64>,
 }
 
@@ -263,6 +268,10 @@ impl Scenario {
                 }
             }
             ("reset" | "hang", "billed") => self.silence_billed = truth(key, value)?,
+            ("code", "files") => {
+                self.files_made =
+                    Some(number()?).filter(|files| *files <= 100).ok_or("files: at most 100")?;
+            }
             ("usage" | "server_tool", "searches") => self.searches = Some(number()?),
             ("usage", _) => return Ok(is_count(key) && self.usage.set(key, number()?)),
             ("iterations" | "server_tool", _) => {
@@ -364,6 +373,7 @@ impl Scenario {
                 });
             }
             "server_tool" => self.server_tool = truth(key, value.as_deref())?,
+            "code" => self.code = truth(key, value.as_deref())?,
             "downloadable" => self.downloadable = truth(key, value.as_deref())?,
             "usage" => {}
             _ => return Ok(false),

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use crate::catalogue::{self, Fast, Model};
+use crate::compose::CREDIT;
 use crate::error::ApiError;
 use crate::ids::is_signature;
 use crate::json::{self, given, text};
@@ -93,6 +94,7 @@ pub(crate) fn message(body: Value, context: &Context) -> Result<MessageRequest, 
         )));
     }
     thinking(&body, model, max_tokens)?;
+    credit(&body)?;
     let stream = match given(&body, "stream") {
         None => false,
         Some(value) => value
@@ -293,6 +295,16 @@ fn thinking(body: &Value, model: &Model, max_tokens: u64) -> Result<(), ApiError
         }
         Some(_) => Ok(()),
     }
+}
+
+/// A credit that no mock handed out is refused; who redeems it is not looked at.
+fn credit(body: &Value) -> Result<(), ApiError> {
+    let Some(credit) = given(body, "fallback_credit_token") else { return Ok(()) };
+    let token = credit.as_str().or_else(|| text(credit, "token")).unwrap_or_default();
+    if token.starts_with(CREDIT) {
+        return Ok(());
+    }
+    Err(ApiError::invalid("fallback_credit_token: invalid or malformed"))
 }
 
 /// At most four breakpoints, known TTLs, and none of five minutes before one of an hour.

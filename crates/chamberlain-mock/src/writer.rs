@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::ids::IdSource;
 use crate::reply::{
-    AdvisorResult, Block, ModelName, SearchResult, Trigger, text_tokens, tool_tokens,
+    AdvisorResult, Block, CodeResult, FileMade, ModelName, SearchResult, Trigger, text_tokens,
+    tool_tokens,
 };
 use crate::request::{MessageRequest, ThinkingShown};
 use crate::scenario::{Refusal, Scenario};
@@ -118,6 +119,9 @@ impl<'a> Writer<'a> {
         }
         if self.scenario.server_tool {
             self.search();
+        }
+        if self.scenario.code {
+            self.run_code();
         }
         let tools = self.tools();
         if let Some(text) = self.text(!tools.is_empty()) {
@@ -270,6 +274,21 @@ impl<'a> Writer<'a> {
             };
             self.blocks.push(Block::WebSearchToolResult { tool_use_id, content: vec![result] });
         }
+    }
+
+    fn run_code(&mut self) {
+        let command = json!({ "command": "python3 work.py" });
+        let Some(tool_use_id) = self.serve_tool("bash_code_execution", command) else { return };
+        let made = |file_id| FileMade { r#type: "bash_code_execution_output", file_id };
+        let files = (0..self.scenario.files_made).map(|_| made(self.next_id("file_"))).collect();
+        let content = CodeResult {
+            r#type: "bash_code_execution_result",
+            stdout: "done\n".to_owned(),
+            stderr: String::new(),
+            return_code: 0,
+            content: files,
+        };
+        self.blocks.push(Block::BashCodeExecutionToolResult { tool_use_id, content });
     }
 
     pub(crate) fn compaction(&mut self) {

@@ -179,6 +179,14 @@ def test_another_model_steps_in(desk):
     assert models == ["claude-opus-5-5", "claude-sonnet-5-5"]
 
 
+def test_a_models_refusals_cost_nothing(desk):
+    run = desk.ask(directive("refusal"))
+    assert run.code == 1 and "safeguards" in run.text
+    assert len({call["model"] for call in run.calls}) == 2, "another model is asked too"
+    assert {call["stop_reason"] for call in run.calls} == {"refusal"}
+    assert {call["cost"] for call in run.calls} == {"0.00"}
+
+
 def test_compaction_asked_for_and_by_itself(desk):
     first = desk.ask(directive("usage input=150000 output=900 text=Fine"))
     asked = desk.ask("/compact", "--continue")

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::ITEMS_MAX;
 use crate::compose::compose;
+use crate::containers::furnish;
 use crate::credential::Presented;
 use crate::error::ApiError;
 use crate::journal::{Bill, Later};
@@ -126,6 +127,7 @@ impl Item {
         let strict_fields = state.config.strict_fields;
         let context = validate::Context { version, betas, strict_fields };
         let request = validate::message(self.params.clone(), &context)?;
+        let container = state.containers.named(&request.body)?;
         let measured = prompt::measure(request.model.id, &request.body);
         state.scenarios.apply(&mut scenario);
         if let Some(failure) = &scenario.failure {
@@ -135,8 +137,8 @@ impl Item {
         let honoured = state.config.honour_cache_minimum;
         let least = if honoured { request.model.least_cacheable } else { 0 };
         let counts = state.cache.charge(&measured, least, Instant::now());
-        let always = betas.iter().any(|beta| beta.starts_with("compact-"));
-        let composed = compose(&request, &scenario, counts, always, &state.ids.unique());
+        let mut composed = compose(&request, &scenario, counts, betas, &state.ids.unique());
+        furnish(state, &mut composed.reply, container);
         let message = serde_json::to_value(composed.reply.whole()).unwrap_or_default();
         Ok((message, composed.whole))
     }

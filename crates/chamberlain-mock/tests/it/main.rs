@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
 
 mod client;
+mod containers;
 
 mod admin;
 mod batches;
