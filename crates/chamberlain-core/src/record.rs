@@ -76,6 +76,9 @@ pub struct Intent {
     pub reserved: Money,
     /// The accounts it is set aside in.
     pub accounts: Vec<AccountId>,
+    /// The file or batch that its path names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<ResourceId>,
 }
 
 /// How a call ended.

@@ -106,6 +106,6 @@ impl Inner {
     pub(crate) async fn record(&self, admitted: Admitted) -> Result<Recorded, Refusal> {
         let Admitted { decided, pending, own_limit } = admitted;
         let permit = pending.recorded().await?;
-        Ok(Recorded { decided, permit, own_limit })
+        Ok(Recorded { decided, permit, own_limit, deletes: None })
     }
 }

@@ -121,6 +121,8 @@ pub(crate) enum Concern {
 pub(crate) fn judge(end: &End, bill: &Bill<'_>) -> Verdict {
     let verdict = match &end.seen {
         Seen::NotSent => nothing(Outcome::NotSent),
+        // It was worked on, and the answer is elsewhere.
+        Seen::Refused { status: 303, .. } => unknown(Outcome::UpstreamFailed, bill),
         Seen::Refused { status, .. } if *status < 500 => nothing(Outcome::UpstreamRefused),
         Seen::Refused { status, by_api } => {
             // 503 and 529 say that nothing was begun, whoever says it. Any other 5xx from

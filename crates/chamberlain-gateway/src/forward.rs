@@ -14,12 +14,14 @@ use bytes::Bytes;
 use chamberlain_core::admission::breaker::Health;
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::admission::retry::{AttemptEnd, delay_ms};
+use chamberlain_core::id::CallId;
 use chamberlain_core::record::{Notice, Route, Severity};
+use chamberlain_core::resource::{ResourceId, ResourceKind};
 use chamberlain_core::snapshot::{BreakerSettings, GatewaySettings};
 use futures_util::FutureExt;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, json};
@@ -50,6 +52,16 @@ pub(crate) struct Recorded {
     pub(crate) permit: Permit,
     /// The client's own request limit, in place of upstream's rate-limit headers.
     pub(crate) own_limit: HeaderMap,
+    /// What the call deletes.
+    pub(crate) deletes: Option<Box<Deletion>>,
+}
+
+/// What is forgotten once upstream says that it is gone.
+pub(crate) struct Deletion {
+    pub(crate) kind: ResourceKind,
+    pub(crate) id: ResourceId,
+    /// Whether upstream would know it, were it there: then a 404 says that it is gone.
+    pub(crate) is_at_home: bool,
 }
 
 pub(crate) type Told = Result<Response<AnswerBody>, Stop>;
@@ -115,6 +127,7 @@ pub(crate) struct Dispatch {
     pub(crate) items: u64,
     /// The batch that was bound.
     pub(crate) opened: Option<OpenBatch>,
+    deletes: Option<Box<Deletion>>,
 }
 
 /// How one attempt ended.
@@ -187,7 +200,7 @@ impl Client {
 
 impl Dispatch {
     fn new(gateway: &Arc<Inner>, recorded: Recorded) -> Result<Dispatch, Stop> {
-        let Recorded { decided, mut permit, own_limit } = recorded;
+        let Recorded { decided, mut permit, own_limit, deletes } = recorded;
         let Decided { call, head, content, destination, warnings, items, .. } = *decided;
         // Before its credential is taken, so that no removal of it goes unnoticed.
         let entry = gateway.enter(&call, &destination);
@@ -212,6 +225,7 @@ impl Dispatch {
             head,
             items,
             opened: None,
+            deletes,
         })
     }
 
@@ -247,6 +261,9 @@ impl Dispatch {
                 }
             }
         };
+        if let (Attempt::Answer(response, _), Some(deletion)) = (&attempt, self.deletes.take()) {
+            self.gateway.forget(*deletion, response.status()).await;
+        }
         match attempt {
             Attempt::Answer(response, place)
                 if response.status().is_success()
@@ -384,6 +401,9 @@ impl Dispatch {
             self.permit.settle(end);
             return client.tell(Err(fault.into()));
         }
+        if is_redirect(response.status()) {
+            return self.refuse_redirect(response.status(), client);
+        }
         self.permit.first_byte();
         let settings = self.settings();
         let keep_rate_limits = settings.forward_rate_limit_headers;
@@ -413,6 +433,21 @@ impl Dispatch {
         // When the client has just left, the answer comes back and drains as it is dropped.
         client.tell(Ok(answer));
     }
+
+    /// A redirect is not passed on: it would lead the client, with its credential, past us.
+    fn refuse_redirect(self, status: StatusCode, client: Client) {
+        let call = self.permit.tale().call.id;
+        let fault = self.gateway.redirected(call, self.uri.host(), status);
+        let seen = Seen::Refused { status: status.as_u16(), by_api: false };
+        let end = End::new(seen, fault.answer().status);
+        self.permit.settle(End { gone: client.gone.map(|gone| gone.why), ..end });
+        client.tell(Err(fault.into()));
+    }
+}
+
+/// Whether an answer leads somewhere else. One that says that nothing has changed does not.
+pub(crate) fn is_redirect(status: StatusCode) -> bool {
+    status.is_redirection() && status != StatusCode::NOT_MODIFIED
 }
 
 impl Inner {
@@ -428,6 +463,31 @@ impl Inner {
         }
         let passed = self.standings.pass(destination, call.snapshot.settings.breaker, self.now());
         passed.map_err(|retry_after_ms| Refusal::BreakerOpen { retry_after_ms }.into())
+    }
+
+    /// Forgets what upstream says is gone. Beside the client, so that one that leaves before it
+    /// hears of it does not leave it remembered.
+    async fn forget(&self, deletion: Deletion, status: StatusCode) {
+        let Deletion { kind, id, is_at_home } = deletion;
+        if !(status.is_success() || status == StatusCode::NOT_FOUND && is_at_home) {
+            return;
+        }
+        if let Err(fault) = self.journal.forget(kind, id, self.now()).await {
+            // It is gone all the same; deleting it once more forgets it.
+            tracing::error!(%kind, error = %fault, "what was deleted upstream is still remembered");
+        }
+    }
+
+    /// Notes that upstream answered with a redirect.
+    pub(crate) fn redirected(
+        &self,
+        call: CallId,
+        upstream: Option<&str>,
+        status: StatusCode,
+    ) -> Fault {
+        let status = status.as_u16();
+        tracing::warn!(%call, upstream, status, "upstream answered with a redirect, which is not followed");
+        Fault::Redirected { status }
     }
 
     /// Tells a person that upstream does not take our key.

@@ -28,7 +28,7 @@ use crate::keys::KeySource;
 use crate::listening::Listening;
 use crate::live::Live;
 use crate::metrics::Metrics;
-use crate::own::Messages;
+use crate::own::{Foreign, Messages};
 use crate::recall::Recalls;
 use crate::strangers::Strangers;
 use crate::trace::Tracer;
@@ -106,6 +106,7 @@ pub(crate) struct Inner {
     pub(crate) batches: Batches,
     pub(crate) standings: Standings,
     pub(crate) strangers: Strangers,
+    pub(crate) foreign: Foreign,
     pub(crate) metrics: Metrics,
     /// Which answers went to whom, lately.
     pub(crate) messages: Messages,
@@ -146,6 +147,7 @@ impl Gateway {
             batches: Batches::default(),
             standings: Standings::default(),
             strangers: Strangers::default(),
+            foreign: Foreign::default(),
             metrics: Metrics::default(),
             messages: Messages::default(),
             recalls: Recalls::default(),

@@ -3,8 +3,8 @@
 use chamberlain_core::id::CallId;
 use chamberlain_core::time::Timestamp;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, COOKIE, EXPECT,
+    FORWARDED, HOST, LOCATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -153,13 +153,15 @@ pub(crate) fn left_out(headers: &HeaderMap, keep_billing: bool) -> Vec<HeaderVal
 
 /// What goes back to the client of upstream's headers, in its order.
 ///
-/// Left out: what belongs to upstream's connection or speaks of its address (`alt-svc`), anything
+/// Left out: what belongs to upstream's connection or speaks of its address (`alt-svc`, `location`
+/// and `content-location`, which would lead past us), anything
 /// that claims to be ours, and, where so configured, its rate limits, which are shared by all.
 pub(crate) fn downstream(headers: HeaderMap, keep_rate_limits: bool) -> HeaderMap {
     let hop = HopByHop::of(&headers);
     let passes = |name: &HeaderName| {
         let text = name.as_str();
         let dropped = hop.has(name)
+            || matches!(*name, LOCATION | CONTENT_LOCATION)
             || *name == ALT_SVC
             || text.starts_with("x-chamberlain-")
             || (!keep_rate_limits && text.starts_with(RATE_LIMIT_PREFIX));
@@ -264,6 +266,8 @@ mod tests {
             ("request-id", "req_1"),
             ("connection", "close"),
             ("alt-svc", "h3=\":443\""),
+            ("location", "https://api.anthropic.com/v1/messages/1"),
+            ("content-location", "/v1/messages/1"),
             ("x-chamberlain-call", "forged"),
             ("anthropic-ratelimit-requests-remaining", "7"),
             ("retry-after", "3"),

@@ -128,7 +128,7 @@ pub(crate) fn answer_with(
     recorded: Recorded,
     list: Result<Vec<u8>, Refusal>,
 ) -> Result<Response<AnswerBody>, Stop> {
-    let Recorded { decided, permit, own_limit } = recorded;
+    let Recorded { decided, permit, own_limit, .. } = recorded;
     let list = match list {
         Ok(list) => list,
         Err(refusal) => {

@@ -3,6 +3,7 @@
 //! Somebody else's id is refused exactly like one that does not exist, so that nobody learns which
 //! ids there are; that it was tried is put on record.
 
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
@@ -11,11 +12,13 @@ use chamberlain_core::anthropic::request::{RequestFacts, ThreadMemory};
 use chamberlain_core::id::{UpstreamKeyId, VirtualKeyId};
 use chamberlain_core::record::{Notice, Severity};
 use chamberlain_core::resource::{Resource, ResourceId, ResourceKind};
+use chamberlain_core::time::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Map, json};
 
 use crate::gateway::Inner;
 use crate::identify::Call;
+use crate::strangers::Minute;
 
 /// Where the thread lives that a call goes on with: its upstream key, `None` for the mock.
 pub(crate) type Home = Option<UpstreamKeyId>;
@@ -64,14 +67,36 @@ impl Inner {
     /// Whether a resource is the caller's; that another key's was named is told.
     pub(crate) fn is_own(&self, call: &Call, resource: &Resource) -> bool {
         let own = resource.virtual_key == call.key.id;
-        if !own {
-            self.note(foreign(call, resource));
+        if !own && let Some(untold) = self.foreign.tell(&call.key.id, call.at) {
+            self.note(foreign(call, resource, untold));
         }
         own
     }
 }
 
-fn foreign(call: &Call, resource: &Resource) -> Notice {
+/// How often each virtual key named what is not its own, in this minute. Enough is told to see it;
+/// not so much that a key could fill the audit log, or the inbox of a person, with ids it knows.
+#[derive(Default)]
+pub(crate) struct Foreign(Mutex<HashMap<VirtualKeyId, Minute>>);
+
+/// Notices in a minute for each virtual key; the others are counted, and told with the next.
+const TOLD_MAX: u64 = 10;
+
+impl Foreign {
+    fn tell(&self, key: &VirtualKeyId, now: Timestamp) -> Option<u64> {
+        let mut keys = self.0.lock();
+        match keys.get_mut(key) {
+            Some(minute) => minute.tell(TOLD_MAX, now),
+            None => {
+                // Only keys that did so lately, or have something untold, are kept in mind.
+                keys.retain(|_, minute| !minute.is_over(now));
+                keys.entry(key.clone()).or_default().tell(TOLD_MAX, now)
+            }
+        }
+    }
+}
+
+fn foreign(call: &Call, resource: &Resource, untold: u64) -> Notice {
     let (kind, id) = (resource.kind, &resource.id);
     let facts = json!({
         "call": call.id,
@@ -80,6 +105,7 @@ fn foreign(call: &Call, resource: &Resource) -> Notice {
         "kind": kind,
         "id": id,
         "owner": resource.virtual_key,
+        "untold": untold,
     });
     Notice {
         at: call.at,
@@ -88,8 +114,13 @@ fn foreign(call: &Call, resource: &Resource) -> Notice {
         subject: format!("virtual key {}", call.key.id),
         message: format!(
             "The virtual key {} named the {kind} {id}, which belongs to the virtual key {}; it was \
-             told that there is none.",
-            call.key.id, resource.virtual_key
+             told that there is none.{}",
+            call.key.id,
+            resource.virtual_key,
+            match untold {
+                0 => String::new(),
+                untold => format!(" It had done so {untold} more times, which are only counted."),
+            }
         ),
         facts: match facts {
             serde_json::Value::Object(facts) => facts,
@@ -145,6 +176,21 @@ impl Messages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_tries_many_ids_is_told_of_in_part_and_counted_whole() {
+        let foreign = Foreign::default();
+        let (alpha, beta) = (VirtualKeyId::new("alpha"), VirtualKeyId::new("beta"));
+        let at = |ms: i64| Timestamp::from_ms(1_790_000_000_000 + ms);
+        let told = (0..100).filter_map(|ms| foreign.tell(&alpha, at(ms))).count();
+        assert_eq!(told, 10);
+        assert_eq!(foreign.tell(&beta, at(100)), Some(0), "another has room of its own");
+        assert_eq!(foreign.tell(&alpha, at(60_000)), Some(90));
+        assert_eq!(foreign.tell(&alpha, at(60_001)), Some(0));
+        let newest = VirtualKeyId::new("gamma");
+        foreign.tell(&newest, at(200_000));
+        assert_eq!(foreign.0.lock().len(), 1, "who stopped long ago is forgotten");
+    }
 
     #[test]
     fn the_newest_messages_are_remembered_for_their_key_only() {

@@ -4,6 +4,7 @@ use chamberlain_core::admission::gate::Reservation;
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::anthropic::request::RequestFacts;
 use chamberlain_core::record::{Intent, Route};
+use chamberlain_core::resource::ResourceId;
 
 use crate::decide::Destination;
 use crate::escort::Custody;
@@ -24,6 +25,8 @@ pub(crate) struct Subject {
     pub(crate) samples_again: bool,
     /// What its answer may hand out.
     pub(crate) custody: Option<Custody>,
+    /// The file or batch that its path names.
+    pub(crate) resource: Option<ResourceId>,
 }
 
 impl Subject {
@@ -44,6 +47,7 @@ impl Subject {
             model,
             max_tokens: request.and_then(|request| request.max_tokens).unwrap_or(0),
             stream: request.is_some_and(|request| request.stream),
+            resource: resource(route, path),
             custody: request.filter(|_| route == Route::Messages).and_then(Custody::of),
             samples_again: request.is_some_and(|request| {
                 !request.server_tools.is_empty() || request.mcp || request.compaction
@@ -72,8 +76,20 @@ impl Subject {
             source: call.source,
             reserved: reservation.cost,
             accounts: reservation.accounts.clone(),
+            resource: self.resource.clone(),
         }
     }
+}
+
+/// The id that a path names.
+fn resource(route: Route, path: &str) -> Option<ResourceId> {
+    use Route as R;
+    let place = match route {
+        R::File | R::FileContent | R::FileDelete => 3,
+        R::Batch | R::BatchResults | R::BatchCancel | R::BatchDelete => 4,
+        _ => return None,
+    };
+    ResourceId::parse(path.split('/').nth(place)?)
 }
 
 /// The journal's answer to an intent, still on its way.
@@ -120,5 +136,31 @@ impl Drop for Pending {
         permit.gateway().clone().aside(async move {
             let _unsent = resolve(permit, acknowledgement.await);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_path_names_is_on_record() {
+        let named = |route, path: &str| resource(route, path).map(|id| id.to_string());
+        for (route, rest) in [(Route::File, ""), (Route::FileContent, "/content")] {
+            let path = format!("/v1/files/file_1{rest}");
+            assert_eq!(named(route, &path).as_deref(), Some("file_1"));
+        }
+        assert_eq!(named(Route::FileDelete, "/v1/files/file_2").as_deref(), Some("file_2"));
+        for (route, rest) in [
+            (Route::Batch, ""),
+            (Route::BatchResults, "/results"),
+            (Route::BatchCancel, "/cancel"),
+            (Route::BatchDelete, ""),
+        ] {
+            let path = format!("/v1/messages/batches/msgbatch_1{rest}");
+            assert_eq!(named(route, &path).as_deref(), Some("msgbatch_1"));
+        }
+        assert_eq!(named(Route::Batches, "/v1/messages/batches"), None);
+        assert_eq!(named(Route::Messages, "/v1/messages"), None);
     }
 }

@@ -53,6 +53,11 @@ pub(crate) enum Fault {
         /// How long it was waited for, milliseconds.
         waited_ms: u64,
     },
+    /// Upstream's: it sent the call somewhere else.
+    Redirected {
+        /// Its status.
+        status: u16,
+    },
     /// Upstream's: the connection broke before an upload was answered.
     UploadLost,
     /// Upstream's: what it made of an upload could not be read.
@@ -96,6 +101,7 @@ impl Fault {
             Fault::Unreachable => (502, T::ApiError, "upstream_unreachable", true),
             Fault::Lost => (502, T::ApiError, "upstream_connection_lost", true),
             Fault::NoAnswer { .. } => (504, T::TimeoutError, "upstream_timeout", true),
+            Fault::Redirected { .. } => (502, T::ApiError, "upstream_redirected", false),
             Fault::UploadLost => (502, T::ApiError, "upload_lost", true),
             Fault::UploadUnreadable => (502, T::ApiError, "upload_unreadable", false),
             // Trying again would submit it again.
@@ -162,6 +168,11 @@ impl Fault {
                 "Anthropic did not begin to answer within {waited_ms} ms. Whether the call was \
                  worked on is unknown, so it stays charged at its upper bound. For long answers, \
                  use streaming."
+            ),
+            Fault::Redirected { status } => format!(
+                "What answers in Anthropic's place sent this call somewhere else ({status}). Chamberlain \
+                 follows no redirect and passes none on. Your operator should look at \
+                 upstream.url, and at what stands between Chamberlain and Anthropic."
             ),
             Fault::UploadLost => "Anthropic did not answer the upload. If it made a file all the \
                 same, nobody can reach that file through Chamberlain. Nothing is charged; upload \

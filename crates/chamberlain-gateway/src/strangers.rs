@@ -17,8 +17,9 @@ pub(crate) struct Strangers {
     urgent: Mutex<Minute>,
 }
 
+/// What was told of one thing in a minute.
 #[derive(Debug, Default)]
-struct Minute {
+pub(crate) struct Minute {
     began: Timestamp,
     told: u64,
     untold: u64,
@@ -31,18 +32,34 @@ impl Strangers {
             true => (&self.urgent, URGENT_TOLD_MAX),
             false => (&self.ordinary, TOLD_MAX),
         };
-        let mut minute = minute.lock();
-        if now.ms_since(minute.began).max(minute.began.ms_since(now)) >= MINUTE_MS {
-            let untold = minute.untold;
-            *minute = Minute { began: now, told: 1, untold: 0 };
+        minute.lock().tell(max, now)
+    }
+}
+
+impl Minute {
+    /// Whether to tell of one more, when `max` are told in a minute; if so, how many were only
+    /// counted before.
+    pub(crate) fn tell(&mut self, max: u64, now: Timestamp) -> Option<u64> {
+        if self.has_passed(now) {
+            let untold = self.untold;
+            *self = Minute { began: now, told: 1, untold: 0 };
             return Some(untold);
         }
-        if minute.told < max {
-            minute.told += 1;
+        if self.told < max {
+            self.told += 1;
             return Some(0);
         }
-        minute.untold += 1;
+        self.untold += 1;
         None
+    }
+
+    /// Whether nothing is left to be said of it.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.has_passed(now) && self.untold == 0
+    }
+
+    fn has_passed(&self, now: Timestamp) -> bool {
+        now.ms_since(self.began).max(self.began.ms_since(now)) >= MINUTE_MS
     }
 }
 

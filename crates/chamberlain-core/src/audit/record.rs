@@ -105,6 +105,7 @@ pub fn intent_with(out: &mut Vec<u8>, place: &Place, intent: &Intent, accounts: 
     facts.text("model", Some(&intent.model));
     facts.text("operation", intent.operation.as_deref());
     facts.money("reserved", intent.reserved);
+    facts.text("resource", intent.resource.as_ref().map(|id| id.as_str()));
     canonical::plain(facts.member("route"), route(intent.route));
     canonical::display(facts.member("source"), &intent.source);
     flag(&mut facts, "stream", intent.stream);

@@ -32,7 +32,7 @@ pub(crate) use self::open::{Batches, OpenBatch};
 use crate::bound::bounded;
 use crate::decide::{Decided, Destination};
 use crate::ending::{End, Seen};
-use crate::forward::Recorded;
+use crate::forward::{Deletion, Recorded};
 use crate::gateway::Inner;
 use crate::notice::Witness;
 use crate::refuse::Stop;
@@ -105,7 +105,7 @@ impl Inner {
     /// is known: its results go with it.
     async fn delete_batch(
         self: Arc<Self>,
-        recorded: Recorded,
+        mut recorded: Recorded,
         batch: Resource,
     ) -> Result<Response<AnswerBody>, Stop> {
         if !self.learned_in_time(&batch).await {
@@ -113,15 +113,10 @@ impl Inner {
             recorded.permit.settle(End::new(Seen::NotSent, refusal.answer().status));
             return Err(refusal.into());
         }
-        let response = self.clone().forward(recorded).await?;
-        if response.status().is_success() || response.status() == http::StatusCode::NOT_FOUND {
-            let forgotten = self.journal.forget(ResourceKind::Batch, batch.id, self.now()).await;
-            if let Err(fault) = forgotten {
-                // It is gone all the same; deleting it once more forgets it.
-                tracing::error!(error = %fault, "a batch that was deleted upstream is still remembered");
-            }
-        }
-        Ok(response)
+        let (kind, id) = (ResourceKind::Batch, batch.id);
+        // It is asked for with the key it was submitted with.
+        recorded.deletes = Some(Box::new(Deletion { kind, id, is_at_home: true }));
+        self.forward(recorded).await
     }
 }
 

@@ -190,6 +190,12 @@ fn refusals_of_upstream_cost_nothing() {
 }
 
 #[test]
+fn a_redirect_to_the_answer_says_that_there_is_one() {
+    let row = row(Seen::Refused { status: 303, by_api: false }, None);
+    assert_eq!(row, (Outcome::UpstreamFailed, Certainty::Unsettled, reserved()));
+}
+
+#[test]
 fn an_error_page_of_something_in_between_says_nothing() {
     for status in [500, 502, 504, 520, 524] {
         let row = row(Seen::Refused { status, by_api: false }, None);

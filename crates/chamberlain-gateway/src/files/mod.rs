@@ -17,14 +17,14 @@ use std::sync::Arc;
 
 use chamberlain_core::record::Route;
 use chamberlain_core::resource::{Resource, ResourceKind};
-use http::{Response, StatusCode};
+use http::Response;
 use hyper::body::Incoming;
 
 pub(crate) use self::form::{BrokenOff, Form};
 pub(crate) use self::upload::announced;
 use crate::bound::bounded;
 use crate::decide::Decided;
-use crate::forward::Recorded;
+use crate::forward::{Deletion, Recorded};
 use crate::gateway::Inner;
 use crate::notice::Witness;
 use crate::refuse::Stop;
@@ -65,20 +65,13 @@ impl Inner {
     /// Deletes one's own file upstream, and forgets it when it is gone there.
     async fn delete_file(
         self: Arc<Self>,
-        recorded: Recorded,
+        mut recorded: Recorded,
         file: Resource,
     ) -> Result<Response<AnswerBody>, Stop> {
         // Another key may be of another workspace, where this file never was.
-        let is_its_key = recorded.decided.destination.key() == file.upstream_key.as_ref();
-        let response = self.clone().forward(recorded).await?;
-        let status = response.status();
-        if status.is_success() || (status == StatusCode::NOT_FOUND && is_its_key) {
-            let forgotten = self.journal.forget(ResourceKind::File, file.id, self.now()).await;
-            if let Err(fault) = forgotten {
-                // It is gone all the same; deleting it once more forgets it.
-                tracing::error!(error = %fault, "a file that was deleted upstream is still remembered");
-            }
-        }
-        Ok(response)
+        let is_at_home = recorded.decided.destination.key() == file.upstream_key.as_ref();
+        let kind = ResourceKind::File;
+        recorded.deletes = Some(Box::new(Deletion { kind, id: file.id, is_at_home }));
+        self.forward(recorded).await
     }
 }

@@ -33,7 +33,7 @@ use crate::connect::SendFault;
 use crate::decide::{Decided, Destination};
 use crate::encoding::{Encoding, encoding};
 use crate::ending::{End, Gone, Seen};
-use crate::forward::{Client, Departure, Recorded, Told};
+use crate::forward::{Client, Departure, Recorded, Told, is_redirect};
 use crate::gateway::Inner;
 use crate::headers::{self, CALL, REQUEST_ID, WARNING, call_value};
 use crate::identify::Call;
@@ -161,7 +161,7 @@ impl Upload {
         recorded: Recorded,
         form: Form,
     ) -> Result<(Upload, Request<Form>), Stop> {
-        let Recorded { decided, permit, own_limit } = recorded;
+        let Recorded { decided, permit, own_limit, .. } = recorded;
         let Decided { call, head, content, destination, warnings, .. } = *decided;
         // Before its credential is taken, so that no removal of it goes unnoticed.
         let entry = gateway.enter(&call, &destination);
@@ -298,6 +298,12 @@ impl Upload {
             let fault = self.gateway.rejected(call, &self.destination, response.headers());
             let status = fault.answer().status;
             return (Err(fault.into()), end(refused, status), health);
+        }
+        if is_redirect(status) {
+            let call = self.permit.tale().call.id;
+            let fault = self.gateway.redirected(call, self.undo.0.host(), status);
+            let given = fault.answer().status;
+            return (Err(fault.into()), end(refused, given), health);
         }
         self.permit.first_byte();
         if !status.is_success() {

@@ -24,6 +24,7 @@ fn all() -> Vec<Fault> {
         Fault::BatchUnbound,
         Fault::BatchUnreadable,
         Fault::BatchLost,
+        Fault::Redirected { status: 302 },
     ];
     for (at, fault) in all.iter().enumerate() {
         assert_eq!(at, place(fault), "{fault:?} is missing, twice, or out of order");
@@ -54,6 +55,7 @@ fn place(fault: &Fault) -> usize {
         Fault::BatchUnbound => 17,
         Fault::BatchUnreadable => 18,
         Fault::BatchLost => 19,
+        Fault::Redirected { .. } => 20,
     }
 }
 

@@ -524,3 +524,37 @@ async fn an_upload_of_a_key_that_is_frozen_is_broken_off() {
     assert!(world.upstream.arrived().is_empty());
     assert_eq!(world.journal.settlements()[0].outcome, Outcome::Cut);
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_file_is_deleted_does_not_find_it_again() {
+    let world = World::new().await;
+    takes_files(&world);
+    upload(&world).await;
+    let slow = Answer::json(200, "{}").after(Duration::from_millis(100));
+    world.upstream.then_answer(slow);
+    let mut connection = world.connect().await;
+    let request = ask_as(&world, &world.key, Method::DELETE, "/v1/files/file_1");
+    tokio::select! {
+        answer = connection.send(request) => panic!("answered: {answer:?}"),
+        () = world.until("the deletion", |world| world.upstream.arrived().len() == 2) => {}
+    }
+    drop(connection);
+    world.until("nothing", |world| world.journal.bound().is_empty()).await;
+    let named = world.journal.intents()[1].resource.as_ref().map(|id| id.to_string());
+    assert_eq!(named.as_deref(), Some("file_1"), "it is on record what was deleted");
+    world.settled(2).await;
+    assert_eq!(world.journal.settlements()[1].outcome, Outcome::ClientLeft);
+}
+
+#[tokio::test]
+async fn a_key_that_tries_ids_without_end_is_put_on_record_ten_times_a_minute() {
+    let world = World::new().await;
+    takes_files(&world);
+    upload(&world).await;
+    let other = another_key(&world);
+    for _ in 0..25 {
+        let request = ask_as(&world, &other, Method::GET, "/v1/files/file_1");
+        world.ask(request).await.is_refused(404, "not_found_error", "unknown_resource");
+    }
+    assert_eq!(world.journal.notices("security.foreign_id").len(), 10);
+}

@@ -53,6 +53,36 @@ async fn an_error_page_of_something_in_between_stays_charged() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_neither_followed_nor_passed_on() {
+    let there = "https://api.anthropic.com/v1/messages";
+    for status in [301, 302, 303, 307, 308] {
+        let world = World::new().await;
+        let answer = Answer::json(status, "{}").header("location", there);
+        world.upstream.then_answer(answer);
+        let answered = world.ask(world.message()).await;
+        answered.is_refused(502, "api_error", "upstream_redirected");
+        assert_eq!(answered.header("x-should-retry"), Some("false"));
+        assert_eq!(answered.header("location"), None);
+        assert!(answered.text().contains(&format!("({status})")), "{}", answered.text());
+        assert!(!answered.text().contains("api.anthropic.com"));
+        let settlement = only_settlement(&world).await;
+        let (outcome, certainty) = match status {
+            303 => (Outcome::UpstreamFailed, Certainty::Unsettled),
+            _ => (Outcome::UpstreamRefused, Certainty::Settled),
+        };
+        assert_eq!(row(&settlement), (outcome, certainty, status != 303), "{status}");
+        assert_eq!(settlement.status, 502);
+        assert_eq!(world.upstream.arrived().len(), 1);
+    }
+    let world = World::new().await;
+    let answer = Answer::json(304, "").header("location", there).header("etag", "\"1\"");
+    world.upstream.then_answer(answer);
+    let answered = world.ask(world.request("/v1/models", "")).await;
+    assert_eq!((answered.status.as_u16(), answered.header("location")), (304, None));
+    assert_eq!(answered.header("etag"), Some("\"1\""), "nothing has changed");
+}
+
+#[tokio::test]
 async fn a_connection_lost_after_sending_stays_charged() {
     let world = World::new().await;
     world.upstream.then(Act::Hangup);

@@ -9,6 +9,7 @@ use chamberlain_core::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId}
 use chamberlain_core::ledger::account::{AccountId, Scope};
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Intent, Notice, Outcome, Route, Settlement};
+use chamberlain_core::resource::ResourceId;
 use chamberlain_core::source::Source;
 use chamberlain_core::time::{Timestamp, Window, WindowKind};
 use chamberlain_core::usage::{Iteration, IterationKind, Speed, Tokens, Usage};
@@ -112,7 +113,7 @@ ids!(VirtualKeyId, EnvironmentName, UpstreamKeyId);
 fields! {
     Intent {
         call, at, virtual_key, environment, upstream_key, route, operation, model, max_tokens,
-        stream, source, reserved, accounts,
+        stream, source, reserved, accounts, resource,
     }
     Settlement {
         call, at, outcome, certainty, cost, reserved, accounts, served_model, tokens, usage,
@@ -142,6 +143,16 @@ fn unpack_text<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
     let (bytes, rest) = from.split_at_checked(length)?;
     *from = rest;
     std::str::from_utf8(bytes).ok()
+}
+
+impl Pack for ResourceId {
+    fn pack(&self, out: &mut Vec<u8>) {
+        pack_text(out, self.as_str());
+    }
+
+    fn unpack(from: &mut &[u8]) -> Option<ResourceId> {
+        ResourceId::parse(unpack_text(from)?)
+    }
 }
 
 impl Pack for String {

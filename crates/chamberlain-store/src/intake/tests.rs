@@ -5,6 +5,7 @@ use chamberlain_core::id::{CallId, EnvironmentName, UpstreamKeyId, VirtualKeyId}
 use chamberlain_core::ledger::account::{AccountId, Scope};
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Outcome, Route, Severity};
+use chamberlain_core::resource::ResourceId;
 use chamberlain_core::source::Source;
 use chamberlain_core::time::{Calendar, Timestamp, WindowKind};
 use chamberlain_core::usage::{Iteration, IterationKind, Speed, Tokens, Usage};
@@ -167,6 +168,7 @@ fn everything_is_read_as_it_was_written() {
         source: "2001:db8::7".parse().unwrap(),
         reserved: Money::from_pico(i128::from(i64::MAX)),
         accounts: accounts.map(account).into(),
+        resource: ResourceId::parse("file_1"),
     };
     let tokens =
         Tokens { input: 1, cache_write_5m: 2, cache_write_1h: 3, cache_read: 4, output: 5 };

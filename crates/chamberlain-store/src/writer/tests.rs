@@ -90,6 +90,7 @@ fn intent(ms: i64, entropy: u8) -> Item {
         source: [10, 0, 0, 1].into(),
         reserved: Money::from_usd(1),
         accounts: vec![AccountId { scope: Scope::Organization, window }],
+        resource: None,
     };
     Item::Intend(Arc::new(intent), None)
 }

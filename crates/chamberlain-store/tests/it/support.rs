@@ -134,6 +134,7 @@ pub(crate) fn intent_at(key: &str, reserved: Money, at: Timestamp) -> Intent {
         source: "10.0.0.1".parse().unwrap(),
         reserved,
         accounts: accounts(key, at),
+        resource: None,
     }
 }
 

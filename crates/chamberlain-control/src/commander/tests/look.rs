@@ -67,6 +67,7 @@ impl World {
             source: "127.0.0.1".parse().unwrap(),
             reserved,
             accounts: accounts.clone(),
+            resource: None,
         };
         store.intend(intent).blocking_recv().unwrap().unwrap();
         if let Some((outcome, certainty)) = end {

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::id::{CallId, EnvironmentName, UpstreamKeyId};
 use crate::money::Money;
+use crate::resource::ResourceId;
 use crate::time::{Window, WindowKind};
 
 const PLACE: Place = Place { seq: 7, prev: [0xab; 32] };
@@ -38,6 +39,7 @@ pub(in crate::audit) fn an_intent() -> Intent {
                 window: window(WindowKind::Daily),
             },
         ],
+        resource: None,
     }
 }
 
@@ -138,8 +140,10 @@ fn says_everything(bytes: &[u8], shown: Value, left_out: &[&str]) {
 
 #[test]
 fn all_of_an_intent_is_on_record() {
-    let bytes = bytes_of(|out| intent(out, &PLACE, &an_intent()));
-    let shown = serde_json::to_value(an_intent()).unwrap();
+    let about = Intent { resource: ResourceId::parse("file_1"), ..an_intent() };
+    let bytes = bytes_of(|out| intent(out, &PLACE, &about));
+    let shown = serde_json::to_value(about).unwrap();
+    assert_eq!(parsed(&bytes)["facts"]["resource"], "file_1");
     says_everything(&bytes, shown.clone(), &["call", "virtual_key"]);
     assert_eq!(parsed(&bytes)["subject"], shown["call"]);
 }

@@ -32,6 +32,7 @@ fn intent(number: u64) -> Arc<Intent> {
         source: [127, 0, 0, 1].into(),
         reserved: Money::from_usd(1),
         accounts: Vec::new(),
+        resource: None,
     })
 }
 
