@@ -90,6 +90,9 @@ fn sample(
     if scenario.iterations == Some(Iterations::FallbackServed) {
         return fallback(request, scenario, prompt, writer);
     }
+    if request.compacts() {
+        return compaction(request, scenario, prompt, writer);
+    }
     let model = scenario.model.clone().unwrap_or_else(|| request.model.id.to_owned());
     let mut side = None;
     match scenario.iterations {
@@ -139,6 +142,25 @@ fn sample(
         total,
         charges: side.into_iter().chain([main]).collect(),
         iterations,
+    }
+}
+
+/// A compaction that was asked for: a summary and no reply, and none of it in the totals.
+fn compaction(
+    request: &MessageRequest,
+    scenario: &Scenario,
+    prompt: Counts,
+    writer: &mut Writer,
+) -> Samplings {
+    writer.summarize();
+    let model = scenario.model.clone().unwrap_or_else(|| request.model.id.to_owned());
+    let counts = prompt.with_output(scenario.usage.output.unwrap_or(writer.output()));
+    Samplings {
+        start_model: model.clone(),
+        model: model.clone(),
+        total: Counts::default(),
+        iterations: Some(vec![Iteration::new("compaction", None, counts)]),
+        charges: vec![Charge { model, kind: "compaction", counts }],
     }
 }
 
@@ -196,6 +218,7 @@ fn finish(
         "not_available"
     };
     let fast = asked("speed") == Some("fast") && request.model.runs_fast();
+    let compacts = !free && request.compacts();
     let refused = free || scenario.refusal.is_some();
     let stop = writer.stop();
     let stop_reason = match &scenario.stop_reason {
@@ -220,7 +243,11 @@ fn finish(
         stop_details: refused.then(|| refusal(scenario, credit)),
         container: None,
         stop_reason,
-        start: prompt.with_output(samplings.total.output.min(2)),
+        start: if compacts {
+            Counts::default()
+        } else {
+            prompt.with_output(samplings.total.output.min(2))
+        },
         total: samplings.total,
         thinking_tokens,
         server_tool_use: searches.map(|web_search_requests| ServerToolUse {
@@ -242,7 +269,8 @@ fn finish(
         let (speed, inference_geo) = (reply.speed.clone(), reply.geo.clone());
         (!free).then_some(Bill { charges, web_searches, speed, inference_geo, complete })
     };
-    let first = Charge { model: reply.start_model.clone(), kind: "message", counts: prompt };
+    let kind = if compacts { "compaction" } else { "message" };
+    let first = Charge { model: reply.start_model.clone(), kind, counts: prompt };
     Composed {
         begun: bill(vec![first], 0, false),
         whole: bill(samplings.charges, searches.unwrap_or(0), true),

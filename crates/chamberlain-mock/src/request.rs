@@ -48,9 +48,24 @@ pub(crate) struct MessageRequest {
 }
 
 impl MessageRequest {
-    /// The client tools, by name and input schema.
+    /// The client tools, by name and input schema: those that are declared, those that a message
+    /// adds, and none that a later message takes away.
     pub(crate) fn client_tools(&self) -> impl Iterator<Item = (&str, Option<&Value>)> {
-        json::list(&self.body, "tools").iter().filter_map(|tool| {
+        let mut tools: Vec<&Value> = json::list(&self.body, "tools").iter().collect();
+        for message in json::list(&self.body, "messages") {
+            for block in blocks_of(message.get("content")) {
+                let Some(tool) = block.get("tool") else { continue };
+                match json::text(block, "type") {
+                    Some("tool_addition") => tools.extend(tool.get("definition")),
+                    Some("tool_removal") => {
+                        let gone = json::text(tool, "name");
+                        tools.retain(|tool| gone.is_none() || json::text(tool, "name") != gone);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        tools.into_iter().filter_map(|tool| {
             let kind = json::text(tool, "type").unwrap_or("custom");
             let client = kind == "custom" || CLIENT_TOOLS.iter().any(|own| kind.starts_with(own));
             let name = json::text(tool, "name").filter(|_| client)?;
@@ -97,6 +112,11 @@ impl MessageRequest {
     pub(crate) fn first_fallback(&self) -> Option<(&str, Option<u64>)> {
         let first = json::list(&self.body, "fallbacks").first()?;
         Some((json::text(first, "model")?, first.get("max_tokens").and_then(Value::as_u64)))
+    }
+
+    /// Whether a summary of the conversation is asked for, and no reply.
+    pub(crate) fn compacts(&self) -> bool {
+        json::given(&self.body, "compaction").is_some()
     }
 
     /// The model of a declared advisor tool.

@@ -14,6 +14,8 @@ use crate::schema;
 /// What is said when nothing else was asked for.
 const GREETING: &str = "This answer comes from a mock of the Anthropic API; no model read your \
     prompt. Grüße aus der Küche \u{1f373}.";
+/// What a compaction says.
+const SUMMARY: &str = "A summary of what was said before.";
 /// Thinking tokens when nothing else was asked for.
 const THINKING_TOKENS: u64 = 16;
 /// Words of four bytes each: one token.
@@ -100,6 +102,7 @@ impl<'a> Writer<'a> {
             () if self.cut && self.window_bound => "model_context_window_exceeded",
             () if self.cut => "max_tokens",
             () if self.stop_sequence.is_some() => "stop_sequence",
+            () if self.request.compacts() => "compaction",
             () if self.called => "tool_use",
             () => "end_turn",
         };
@@ -292,8 +295,18 @@ impl<'a> Writer<'a> {
     }
 
     pub(crate) fn compaction(&mut self) {
-        let content = "A summary of what was said before.".to_owned();
-        self.blocks.push(Block::Compaction { content });
+        self.blocks.push(Block::Compaction { content: SUMMARY.to_owned() });
+    }
+
+    /// A summary that is the whole answer.
+    pub(crate) fn summarize(&mut self) {
+        let tokens = text_tokens(SUMMARY.len());
+        if tokens > self.room {
+            self.cut_off();
+            return;
+        }
+        self.spend(tokens);
+        self.compaction();
     }
 
     pub(crate) fn advice(&mut self) {

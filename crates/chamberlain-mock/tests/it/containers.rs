@@ -1,4 +1,5 @@
-//! Containers and what code made in them, and the credits of refusals.
+//! Containers and what code made in them, compactions that were asked for, and the credits of
+//! refusals.
 
 use serde_json::{Value, json};
 
@@ -42,6 +43,28 @@ async fn a_stream_tells_its_container_at_the_end() {
     assert_eq!(of("message_start")["message"]["container"], Value::Null);
     let told = &of("message_delta")["delta"]["container"]["id"];
     assert!(told.as_str().unwrap().starts_with("container_01"));
+}
+
+#[tokio::test]
+async fn a_compaction_is_a_summary_outside_the_totals() {
+    let mock = start().await;
+    let beta = [("anthropic-beta", "compact-2026-09-04")];
+    let asked = with(ask("[[mock: text=no]]"), json!({ "compaction": { "type": "summarize" } }));
+    let answer = post_with(&mock, &asked, &beta).await.json();
+    assert_eq!(
+        (&answer["stop_reason"], answer["content"].as_array().unwrap().len()),
+        (&json!("compaction"), 1)
+    );
+    assert_eq!(answer["content"][0]["type"], "compaction");
+    let usage = &answer["usage"];
+    assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&json!(0), &json!(0)));
+    let [iteration] = usage["iterations"].as_array().unwrap().as_slice() else { panic!("{usage}") };
+    assert_eq!(iteration["type"], "compaction");
+    let entry = mock.mock().journal().entries().pop().unwrap();
+    let charge = &entry.billed.unwrap().charges[0];
+    assert_eq!((charge.kind, charge.counts.output), ("compaction", 9));
+    assert!(charge.counts.input > 0);
+    assert_eq!(post_with(&mock, &asked, &[]).await.status, 400, "it is a beta");
 }
 
 #[tokio::test]

@@ -243,6 +243,21 @@ async fn probes_and_preflights_are_answered() {
 }
 
 #[tokio::test]
+async fn a_tool_comes_and_goes_with_messages() {
+    let mock = start().await;
+    let definition = json!({ "name": "late", "input_schema": { "type": "object" } });
+    let added = json!({ "type": "tool_addition", "tool": { "type": "tool_definition", "definition": definition } });
+    let gone =
+        json!({ "type": "tool_removal", "tool": { "type": "tool_reference", "name": "late" } });
+    let mut body = ask("[[mock: tool=late]]");
+    for (change, reason) in [(added, "tool_use"), (gone, "end_turn")] {
+        let system = json!({ "role": "system", "content": [change] });
+        body["messages"].as_array_mut().unwrap().push(system);
+        assert_eq!(message(&mock, &body).await["stop_reason"], reason);
+    }
+}
+
+#[tokio::test]
 async fn a_prompt_tells_a_whole_loop_of_turns() {
     let mock = start().await;
     let prompt = "[[mock: text=one]] [[mock: turn=2 text=two]] [[mock: turn=3 text=three]]";
