@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod anthropic;
 pub mod audit;
+pub mod backup;
 pub mod batch;
 pub mod id;
 pub mod keys;

@@ -23,6 +23,11 @@ impl Readers {
         Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
     }
 
+    /// Where the store lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads in one snapshot: whatever is committed meanwhile is not seen.
     pub(crate) fn read<T>(
         &self,

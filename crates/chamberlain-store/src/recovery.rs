@@ -170,6 +170,13 @@ pub(crate) fn close(connection: &Connection, state: &mut State) -> Result<(), St
     Ok(())
 }
 
+/// Makes the next start take the last run for one that a power loss ended.
+pub(crate) fn mark_interrupted(connection: &Connection) -> Result<(), StoreFault> {
+    // An empty boot id is never the same as another.
+    meta::put(connection, BOOT_ID, b"")?;
+    meta::put(connection, CLEAN, b"0")
+}
+
 /// Counts the rest of every lease as spent; gives how many had a rest.
 fn charge_lost_leases(
     connection: &Connection,

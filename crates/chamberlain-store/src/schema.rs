@@ -62,6 +62,14 @@ pub(crate) fn check(connection: &Connection) -> Result<(), StoreFault> {
     }
 }
 
+/// How many steps the store has, which this version knows.
+///
+/// # Errors
+/// When it has newer or different ones.
+pub(crate) fn steps_done(connection: &Connection) -> Result<u32, StoreFault> {
+    Ok(applied(connection, STEPS)? as u32)
+}
+
 fn migrate_to(
     connection: &mut Connection,
     steps: &[Step],

@@ -208,10 +208,20 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreFault>,
     ) -> Result<T, StoreFault> {
+        self.catch_up();
+        self.shared.readers.read(work)
+    }
+
+    /// Waits until what was handed over before is in the tables.
+    pub(crate) fn catch_up(&self) {
         if let Some(writing) = &self.shared.writing {
             writing.queue.catch_up();
         }
-        self.shared.readers.read(work)
+    }
+
+    /// Where the store lies.
+    pub(crate) fn path(&self) -> &Path {
+        self.shared.readers.path()
     }
 
     pub(crate) fn push(&self, item: Item) {

@@ -22,6 +22,7 @@
 //! their buffers have been reused. Against somebody who owns the machine, nothing here helps.
 
 pub mod admin_key;
+pub mod backup;
 pub mod keyring;
 pub mod master;
 pub mod parcel;

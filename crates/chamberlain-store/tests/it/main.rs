@@ -23,6 +23,7 @@ mod resources;
 mod rollups;
 #[cfg(test)]
 mod sinks;
+mod snapshot;
 #[cfg(test)]
 mod speed;
 #[cfg(test)]

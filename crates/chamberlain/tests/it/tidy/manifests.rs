@@ -44,7 +44,8 @@ const CORE_MAY_USE: [&str; 10] = [
 ];
 
 /// Crates that one room alone may name, in dependencies of any kind.
-const KEPT_TO_ONE_ROOM: [(&str, &str); 5] = [
+const KEPT_TO_ONE_ROOM: [(&str, &str); 6] = [
+    ("age", "chamberlain-vault"),
     ("rusqlite", "chamberlain-store"),
     ("chacha20poly1305", "chamberlain-vault"),
     ("argon2", "chamberlain-vault"),
