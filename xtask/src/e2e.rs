@@ -18,6 +18,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     let binary = target.join("debug").join("chamberlain");
     let missing = claude_code()?;
     python(&target, &binary, missing.as_deref())?;
+    install_openers()?;
     typescript(&binary)
 }
 
@@ -39,6 +40,16 @@ fn python(target: &Path, binary: &Path, missing: Option<&str>) -> anyhow::Result
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("CLAUDE_CODE_MISSING", missing.unwrap_or_default())
         .env("CHAMBERLAIN_BIN", binary))
+}
+
+/// What opens backups in the tests: stock `age` and `gpg`. On a bare machine they are installed first.
+fn install_openers() -> anyhow::Result<()> {
+    let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if is_there("age") && is_there("gpg") {
+        return Ok(());
+    }
+    run(Command::new("apt-get").args(["update", "-q"]))?;
+    run(Command::new("apt-get").args(["install", "-q", "-y", "age", "gnupg"]))
 }
 
 /// Debian keeps `venv` in a package of its own; on a bare machine it is installed first.

@@ -136,6 +136,20 @@ commands! {
     SinkDeliver, "sink.deliver", reply::SinkDelivered, true;
     /// Forgets what is on record of a sink.
     SinkForget, "sink.forget", reply::SinkLine, true;
+    /// Makes a backup now.
+    BackupCreate, "backup.create", reply::Backup, true;
+    /// Lists the backups of this house.
+    BackupList, "backup.list", reply::Backups, false;
+    /// Deletes the backups that are kept no longer.
+    BackupPrune, "backup.prune", reply::Backups, true;
+    /// What is held back since a backup was put back.
+    BackupHeld, "backup.held", reply::BackupHeld, false;
+    /// Lets virtual keys work again that are frozen since a backup was put back.
+    BackupRelease, "backup.release", reply::BackupHeld, true;
+    /// Says what was spent since the backup that was put back.
+    BackupSettle, "backup.settle", reply::BackupHeld, true;
+    /// Asks upstream whether it takes the keys that are closed since a backup was put back.
+    BackupRecheck, "backup.recheck", reply::BackupRechecked, true;
     /// Reads the configuration again.
     ConfigReload, "config.reload", reply::Reloaded, true;
 }
@@ -618,8 +632,65 @@ bare! {
     Status;
     /// `doctor`
     Doctor;
+    /// `backup.held`
+    BackupHeld;
+    /// `backup.recheck`
+    BackupRecheck;
     /// `config.reload`
     ConfigReload;
+}
+
+/// `backup.create`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupCreate {
+    /// A folder that is there, or a file that is not; absent for the configured folder.
+    pub to: Option<String>,
+    /// Age recipients instead of the configured ones.
+    pub recipients: Vec<String>,
+    /// Files with OpenPGP public keys instead of the configured readers.
+    pub openpgp_keys: Vec<String>,
+}
+
+/// `backup.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupList {
+    /// Another folder than the configured one.
+    pub folder: Option<String>,
+}
+
+/// `backup.prune`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupPrune {
+    /// Only say which.
+    pub dry_run: bool,
+}
+
+/// `backup.release`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupRelease {
+    /// Virtual keys, by id or name.
+    pub keys: Vec<String>,
+    /// All of them.
+    pub all: bool,
+    /// How it is known that none of them was revoked since.
+    pub reason: String,
+}
+
+/// `backup.settle`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupSettle {
+    /// The scope; absent for every one that is charged.
+    #[serde(default)]
+    pub scope: Option<String>,
+    /// What it spent since the backup, at most; `0` for nothing.
+    pub spent: Money,
+    /// How that is known.
+    pub reason: String,
 }
 
 /// `prices.list`

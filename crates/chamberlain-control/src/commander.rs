@@ -16,7 +16,7 @@ use chamberlain_core::record::Notice;
 use chamberlain_core::snapshot::Snapshot;
 use chamberlain_core::time::{Calendar, Clock, Entropy, Timestamp};
 use chamberlain_store::{Change, Store, StoreFault};
-use chamberlain_vault::keyring::Keyring;
+use chamberlain_vault::keyring::{Keyring, UpstreamSecret};
 use chamberlain_vault::vault::Vault;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
@@ -36,6 +36,7 @@ use crate::web::Web;
 
 mod admin;
 mod audit;
+mod backups;
 mod batches;
 mod calls;
 mod costs;
@@ -63,6 +64,11 @@ pub trait Live: Send + Sync + 'static {
     /// charged is no longer unsettled.
     fn written_off(&self, accounts: &[AccountId], let_go: Money, cost: Money);
 }
+
+/// Asks upstream whether it takes a key, by a call that costs nothing; gives the HTTP status.
+///
+/// The reason, when there was no answer.
+pub type Prober = Box<dyn Fn(&UpstreamSecret) -> Result<u16, String> + Send + Sync>;
 
 /// Reads the configuration again.
 pub type Reload = Box<dyn Fn() -> Result<Settings, CommandError> + Send + Sync>;
@@ -103,6 +109,9 @@ pub struct Commander {
     publisher: Publisher,
     live: OnceLock<Arc<dyn Live>>,
     reload: OnceLock<Reload>,
+    prober: OnceLock<Prober>,
+    /// Held while a backup is made: one at a time.
+    backing_up: Mutex<()>,
     /// Held by a change from reading what it is checked against until it is published.
     changing: Mutex<()>,
     used_up: Mutex<Vec<UsedUp>>,
@@ -150,6 +159,8 @@ impl Commander {
             publisher: Publisher::new(first),
             live: OnceLock::new(),
             reload: OnceLock::new(),
+            prober: OnceLock::new(),
+            backing_up: Mutex::default(),
             changing: Mutex::new(()),
             used_up: Mutex::default(),
             delivering: Mutex::default(),
@@ -168,6 +179,11 @@ impl Commander {
     pub fn attach_live(&self, live: Arc<dyn Live>) {
         // A second gateway on one store cannot be: the store is locked.
         let _ = self.live.set(live);
+    }
+
+    /// Lets upstream be asked about keys. Once.
+    pub fn attach_prober(&self, prober: Prober) {
+        let _ = self.prober.set(prober);
     }
 
     /// Lets `config.reload` read the configuration again. Once.
@@ -323,6 +339,13 @@ impl Commander {
             Command::SinkCheck(asked) => json(self.sink_check(&asked)),
             Command::SinkDeliver(asked) => json(self.sink_deliver(actor, asked)),
             Command::SinkForget(asked) => json(self.sink_forget(actor, asked)),
+            Command::BackupCreate(asked) => json(self.backup_create(actor, &asked)),
+            Command::BackupList(asked) => json(self.backup_list(&asked)),
+            Command::BackupPrune(asked) => json(self.backup_prune(actor, &asked)),
+            Command::BackupHeld(_) => json(self.backup_held()),
+            Command::BackupRelease(asked) => json(self.backup_release(actor, &asked)),
+            Command::BackupSettle(asked) => json(self.backup_settle(actor, &asked)),
+            Command::BackupRecheck(_) => json(self.backup_recheck(actor)),
             Command::ConfigReload(_) => json(self.config_reload(actor)),
         }
     }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use chamberlain_core::admission::key::{KeyState, VirtualKey};
-use chamberlain_core::id::{EnvironmentName, VirtualKeyId};
+use chamberlain_core::id::{EnvironmentName, UpstreamKeyId, VirtualKeyId};
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::overrides::{Override, Overrides};
 use chamberlain_core::snapshot::{Budgets, Limits, Pause};
 use chamberlain_core::time::Timestamp;
 use chamberlain_store::{Store, UpstreamKey, UpstreamKeyState};
 
+use crate::backup::held::Held;
 use crate::error::CommandError;
 use crate::fault::from_store;
 use crate::settings::Settings;
@@ -34,6 +35,8 @@ pub struct House {
     pub upstream_keys: Vec<UpstreamKey>,
     /// What commands put over the configuration.
     pub overrides: HashMap<Scope, Overrides>,
+    /// Upstream keys of a backup that was put back, closed until upstream takes them.
+    pub closed: Vec<UpstreamKeyId>,
 }
 
 impl House {
@@ -46,6 +49,7 @@ impl House {
             virtual_keys: store.virtual_keys().map_err(from_store)?,
             upstream_keys: store.upstream_keys().map_err(from_store)?,
             overrides: store.overrides().map_err(from_store)?.into_iter().collect(),
+            closed: Held::read(store)?.upstream_keys,
         })
     }
 

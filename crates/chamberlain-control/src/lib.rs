@@ -5,6 +5,7 @@
 //! read configuration files (the binary does, and hands over [`settings::Settings`]).
 
 pub mod admin_api;
+pub mod backup;
 pub mod checkpoint;
 pub mod client;
 pub mod command;

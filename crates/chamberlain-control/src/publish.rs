@@ -58,10 +58,11 @@ fn environment(
 }
 
 /// The upstream keys whose secrets must be at hand: those in use, and those that calls may have
-/// begun with.
+/// begun with, but for those that are closed after a restore.
 pub fn open_keys(house: &House) -> impl Iterator<Item = &UpstreamKeyId> {
     let open = |state| matches!(state, UpstreamKeyState::Current | UpstreamKeyState::Previous);
-    house.upstream_keys.iter().filter(move |key| open(key.state)).map(|key| &key.id)
+    let keys = house.upstream_keys.iter().filter(move |key| open(key.state)).map(|key| &key.id);
+    keys.filter(|id| !house.closed.contains(id))
 }
 
 /// Publishes snapshots in order.

@@ -849,3 +849,86 @@ pub struct SinkDelivered {
     /// What people should know.
     pub notes: Vec<String>,
 }
+
+/// A backup.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Backup {
+    /// Where it lies.
+    pub path: String,
+    /// When it was made.
+    pub made_at: Moment,
+    /// Its size.
+    pub bytes: u64,
+    /// How many records its audit log has.
+    pub records: u64,
+    /// Its SHA-256; `null` in a list.
+    pub sha256: Option<String>,
+    /// Worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// Backups, the newest first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Backups {
+    /// The folder; `null` where none is configured.
+    pub folder: Option<String>,
+    /// They.
+    pub backups: Vec<Backup>,
+}
+
+/// What is held back since a backup was put back.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct BackupHeld {
+    /// When it was put back; `null` when nothing was.
+    pub restored_at: Option<Moment>,
+    /// When the backup was made.
+    pub made_at: Option<String>,
+    /// Virtual keys that are frozen until they are released.
+    pub virtual_keys: Vec<HeldKey>,
+    /// Upstream keys that are closed until upstream takes them.
+    pub upstream_keys: Vec<HeldKey>,
+    /// Budgets that are charged for what may have been spent unseen.
+    pub spending: Vec<HeldBudget>,
+}
+
+/// A key that is held back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HeldKey {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The environment it belongs to; `null` for a shared upstream key.
+    pub environment: Option<String>,
+}
+
+/// A budget that is charged for what may have been spent unseen.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HeldBudget {
+    /// Whose.
+    pub scope: ScopeName,
+    /// Day or month.
+    pub window: WindowKind,
+    /// When the window ends, and the charge with it.
+    pub window_end: Moment,
+    /// The charge.
+    pub charged: Money,
+}
+
+/// What upstream said to the keys that are closed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BackupRechecked {
+    /// Key by key.
+    pub keys: Vec<RecheckedKey>,
+}
+
+/// What upstream said to a key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecheckedKey {
+    /// The key.
+    pub key: HeldKey,
+    /// Whether it is in use again.
+    pub open: bool,
+    /// What was said.
+    pub answer: String,
+}

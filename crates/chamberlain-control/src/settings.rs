@@ -65,6 +65,24 @@ pub struct CheckpointSettings {
     pub anchor_file: Option<PathBuf>,
 }
 
+/// How and where backups are made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupSettings {
+    /// The folder they go to, best on another machine; `None` makes none by itself.
+    pub folder: Option<PathBuf>,
+    /// Age recipients who can read them.
+    pub recipients: Vec<String>,
+    /// Files with OpenPGP public keys whose owners can read them, instead of age recipients.
+    pub openpgp_keys: Vec<PathBuf>,
+    /// The time between two when nothing changes, seconds.
+    pub every_s: u64,
+    /// How long one is kept, days.
+    pub keep_days: u32,
+    /// A file with an age identity that the weekly drill reads them with; `None` drills none by
+    /// itself.
+    pub drill_identity: Option<PathBuf>,
+}
+
 /// Where settings came from, by their path in the configuration: `organization.budgets.daily`,
 /// `environments.production.limits.concurrency`. A setting that is not listed has its default.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -102,6 +120,8 @@ pub struct Settings {
     pub upstream_url: String,
     /// The inventory of upstream keys.
     pub inventory: InventorySettings,
+    /// Backups.
+    pub backup: BackupSettings,
     /// Where each setting came from.
     pub sources: Sources,
 }
@@ -155,6 +175,12 @@ impl Settings {
         put("keys.project".to_owned(), json!(self.inventory.project));
         put("keys.unused_days".to_owned(), json!(self.inventory.unused_days));
         put("keys.rotation_policy".to_owned(), json!(self.inventory.rotation_policy));
+        put("backup.folder".to_owned(), json!(self.backup.folder));
+        put("backup.recipients".to_owned(), json!(self.backup.recipients));
+        put("backup.openpgp_keys".to_owned(), json!(self.backup.openpgp_keys));
+        put("backup.every_s".to_owned(), json!(self.backup.every_s));
+        put("backup.keep_days".to_owned(), json!(self.backup.keep_days));
+        put("backup.drill_identity".to_owned(), json!(self.backup.drill_identity));
         facts
     }
 }
@@ -217,6 +243,19 @@ impl Default for CheckpointSettings {
     }
 }
 
+impl Default for BackupSettings {
+    fn default() -> BackupSettings {
+        BackupSettings {
+            folder: None,
+            recipients: Vec::new(),
+            openpgp_keys: Vec::new(),
+            every_s: 900,
+            keep_days: 35,
+            drill_identity: None,
+        }
+    }
+}
+
 impl Default for Settings {
     /// The house with nothing configured.
     fn default() -> Settings {
@@ -238,6 +277,7 @@ impl Default for Settings {
             sinks: Vec::new(),
             upstream_url: "https://api.anthropic.com".to_owned(),
             inventory: InventorySettings::default(),
+            backup: BackupSettings::default(),
             sources: Sources::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! The port through which the gateway gets the credential for one upstream request.
 
 use chamberlain_core::id::UpstreamKeyId;
-use chamberlain_vault::keyring::Keyring;
+use chamberlain_vault::keyring::{Keyring, UpstreamSecret};
 use http::HeaderValue;
 
 /// Whoever guards the real keys. The gateway never sees a key as text: it gets a header value
@@ -15,11 +15,16 @@ pub trait KeySource: Send + Sync + 'static {
     fn is_open(&self, id: &UpstreamKeyId) -> bool;
 }
 
+/// An opened key as a header value, marked sensitive.
+pub(crate) fn credential_of(secret: &UpstreamSecret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(secret.expose_header_value()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 impl KeySource for Keyring {
     fn credential(&self, id: &UpstreamKeyId) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_bytes(self.get(id)?.expose_header_value()).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        credential_of(self.get(id)?.as_ref())
     }
 
     fn is_open(&self, id: &UpstreamKeyId) -> bool {

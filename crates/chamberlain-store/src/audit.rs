@@ -19,6 +19,20 @@ use crate::writer::log::AuditLog;
 /// Hashes of subtrees from this level up are stored; smaller ones are made from leaf hashes.
 pub(crate) const STORED_LEVEL_MIN: u8 = 8;
 
+/// The families of records that tell of a change by an operator.
+const CHANGES: [&str; 10] = [
+    "budget",
+    "clock",
+    "config",
+    "key",
+    "limit",
+    "rotation",
+    "scope",
+    "upstream_key",
+    "vault",
+    "virtual_key",
+];
+
 /// One stored record, borrowed while it is read.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredRecord<'a> {
@@ -141,6 +155,27 @@ impl Store {
     /// When the log cannot be read.
     pub fn audit_head(&self) -> Result<(u64, Hash), StoreFault> {
         self.read(|connection| Ok(AuditLog::load(connection)?.head()))
+    }
+
+    /// The number of the last record of a change that a restore must bring back: to keys, budgets,
+    /// limits, pauses and what else an operator sets.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn last_change_seq(&self) -> Result<Option<u64>, StoreFault> {
+        self.read(|connection| {
+            let mut last = None;
+            for family in CHANGES {
+                let of: Option<u64> = connection
+                    .prepare_cached(
+                        "SELECT max(seq) FROM audit
+                         WHERE subject IS NOT NULL AND kind >= ?1 || '.' AND kind < ?1 || '/'",
+                    )?
+                    .query_row([family], |row| row.get(0))?;
+                last = last.max(of);
+            }
+            Ok(last)
+        })
     }
 
     /// The hashes that prove that record `seq` is among the first `size`.

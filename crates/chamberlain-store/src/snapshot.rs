@@ -94,8 +94,7 @@ fn last_checkpoint(connection: &Connection) -> Result<Option<Vec<u8>>, StoreFaul
 /// [`StoreFault::Damaged`] with the first thing that is wrong.
 pub fn check_integrity(path: &Path) -> Result<(), StoreFault> {
     let connection = file::open_for_reading(path)?;
-    let answer: String =
-        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    let answer: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if answer == "ok" { Ok(()) } else { Err(StoreFault::Damaged(answer)) }
 }
 
@@ -120,4 +119,30 @@ pub fn mark_interrupted(path: &Path) -> Result<(), StoreFault> {
     let _: String =
         connection.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get(0))?;
     Ok(())
+}
+
+/// A sealed key in a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SealedKey {
+    /// Its id.
+    pub id: String,
+    /// What it is sealed in.
+    pub sealed: Vec<u8>,
+    /// Its fingerprint.
+    pub fingerprint: String,
+}
+
+/// The upstream keys with a value in the store at `path`, which nobody writes.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn sealed_keys(path: &Path) -> Result<Vec<SealedKey>, StoreFault> {
+    let connection = file::open_for_reading(path)?;
+    let mut query = connection.prepare(
+        "SELECT id, sealed, fingerprint FROM upstream_keys WHERE sealed IS NOT NULL ORDER BY id",
+    )?;
+    let rows = query.query_map([], |row| {
+        Ok(SealedKey { id: row.get(0)?, sealed: row.get(1)?, fingerprint: row.get(2)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

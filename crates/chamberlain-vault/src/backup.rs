@@ -68,6 +68,16 @@ impl Recipients {
         if parsed.is_empty() { Err(RecipientError::None) } else { Ok(Recipients(parsed)) }
     }
 
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never: there is always one.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Encrypts what is written, into `out`. It is whole only after [`Encrypting::finish`].
     ///
     /// # Errors
@@ -244,7 +254,10 @@ mod tests {
         assert_eq!(Recipients::parse(&none).unwrap_err(), RecipientError::None);
         assert_eq!(Recipients::parse(&["age1xyz"]).unwrap_err(), RecipientError::Recipient);
         assert_eq!(Recipients::parse(&[line]).unwrap_err(), RecipientError::IdentityGiven);
-        assert_eq!(Identities::parse(&identity).unwrap().recipients(), [recipient.clone()]);
+        assert_eq!(
+            Identities::parse(&identity).unwrap().recipients(),
+            std::slice::from_ref(&recipient)
+        );
         assert!(Identities::parse(&Secret::new(recipient)).is_err());
         assert!(Identities::parse(&Secret::new("# nothing\n".to_owned())).is_err());
     }

@@ -211,6 +211,11 @@ impl Vault {
         Ok(Vault { id, root, previous, fingerprint_key, audit_key })
     }
 
+    /// The vault's id, as its header has it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Seals an upstream key for storage under `id`.
     pub fn seal_upstream_key(
         &self,

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 
+use chamberlain_control::backup::{BackupFault, BackupFaultKind};
 use chamberlain_control::error::{CommandError, ErrorCode};
 use serde::Serialize;
 
@@ -15,10 +16,18 @@ pub(crate) mod exit {
     pub(crate) const USAGE: u8 = 2;
     /// A check found a problem.
     pub(crate) const PROBLEM: u8 = 3;
+    /// Not allowed, or not with this key.
+    pub(crate) const FORBIDDEN: u8 = 4;
+    /// What was named is not there.
+    pub(crate) const NOT_FOUND: u8 = 5;
     /// What it needs is taken by somebody else.
     pub(crate) const CONFLICT: u8 = 6;
     /// The server, the store or the vault cannot be used.
     pub(crate) const UNAVAILABLE: u8 = 7;
+    /// A backup is too old to be put back without a word.
+    pub(crate) const STALE: u8 = 8;
+    /// A backup is of another house.
+    pub(crate) const FOREIGN: u8 = 9;
 }
 
 /// Why a command did not succeed.
@@ -74,6 +83,20 @@ impl fmt::Display for Failure {
             Some(hint) => write!(f, "\n hint: {hint}"),
             None => Ok(()),
         }
+    }
+}
+
+impl From<BackupFault> for Failure {
+    fn from(fault: BackupFault) -> Failure {
+        let code = match fault.kind {
+            BackupFaultKind::Missing => exit::NOT_FOUND,
+            BackupFaultKind::WrongKey => exit::FORBIDDEN,
+            BackupFaultKind::Corrupt => exit::PROBLEM,
+            BackupFaultKind::Stale => exit::STALE,
+            BackupFaultKind::Foreign => exit::FOREIGN,
+            BackupFaultKind::Failed => exit::FAILED,
+        };
+        Failure { code, message: fault.message, hint: fault.hint }
     }
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod data_dir;
 mod failure;
 mod out;
+mod restore;
 mod serve;
 mod world;
 

@@ -11,6 +11,7 @@ use driver::Job;
 pub mod driver;
 pub mod exceed;
 
+mod backup;
 mod checkpoint;
 mod housekeep;
 
@@ -21,6 +22,8 @@ pub const EXCEED: &str = "exceed";
 pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
     vec![
         Arc::new(checkpoint::Checkpoint::new(commander.clone())),
+        Arc::new(backup::Backup(commander.clone())),
+        Arc::new(backup::Recheck(commander.clone())),
         Arc::new(housekeep::Housekeep(commander.clone())),
         Arc::new(Exceed(commander.clone())),
         Arc::new(Publish(commander.clone())),

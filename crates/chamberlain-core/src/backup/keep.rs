@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn the_newest_is_kept_however_old() {
         let (old, older) = (aged(90 * DAY_MS), aged(91 * DAY_MS));
-        assert_eq!(to_prune(&[older.clone(), old.clone()], KEEP_MS, NOW), [older.clone()]);
+        assert_eq!(
+            to_prune(&[older.clone(), old.clone()], KEEP_MS, NOW),
+            std::slice::from_ref(&older)
+        );
         let ahead = BackupName::new("3f9a01c2", NOW.plus_ms(9_000_000), 1, Encryption::Age);
         assert_eq!(to_prune(&[ahead, older.clone(), old], KEEP_MS, NOW), [older]);
     }

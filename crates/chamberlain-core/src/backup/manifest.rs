@@ -134,8 +134,7 @@ impl Manifest {
         struct Format {
             format: u32,
         }
-        let unreadable =
-            |error: serde_json::Error| ManifestError::Unreadable(error.to_string());
+        let unreadable = |error: serde_json::Error| ManifestError::Unreadable(error.to_string());
         let Format { format } = serde_json::from_str(text).map_err(unreadable)?;
         if format != FORMAT {
             return Err(ManifestError::Format(format));

@@ -23,6 +23,7 @@ mod resources;
 mod rollups;
 #[cfg(test)]
 mod sinks;
+#[cfg(test)]
 mod snapshot;
 #[cfg(test)]
 mod speed;

@@ -88,8 +88,10 @@ fn what_was_erased_is_not_in_a_copy() {
         last_used_at: None,
         profile: Default::default(),
     };
-    let audited = |kind: &'static str| move |change: &mut chamberlain_store::Change<'_>| {
-        change.audit(kind, "upstream_key", &Facts::default()).map(drop)
+    let audited = |kind: &'static str| {
+        move |change: &mut chamberlain_store::Change<'_>| {
+            change.audit(kind, "upstream_key", &Facts::default()).map(drop)
+        }
     };
     let added = audited("upstream_key.added");
     store
@@ -131,8 +133,12 @@ fn what_may_have_been_spent_unseen_is_charged_until_a_person_says() {
             audit(change)
         })
         .unwrap();
-    let held =
-        Balance { unsettled: usd(40), granted: usd(40), settled: Money::ZERO, reserved: Money::ZERO };
+    let held = Balance {
+        unsettled: usd(40),
+        granted: usd(40),
+        settled: Money::ZERO,
+        reserved: Money::ZERO,
+    };
     assert_eq!(balance(&store, &account), held);
     let of = account.clone();
     let too_much = store.change(actor(), move |change| {

@@ -10,11 +10,13 @@ Exit codes:
   0    done
   1    something went wrong
   2    the command line or the configuration is wrong; nothing was done
-  3    a check found a problem (config check, audit verify, doctor)
-  4    not allowed to you
+  3    a check found a problem (config check, audit verify, doctor, a damaged backup)
+  4    not allowed to you, or not with this key
   5    what was named does not exist
   6    it contradicts what is there, or somebody else holds it
   7    the server, the store or the vault cannot be used now
+  8    a backup is too old to be put back without --accept-stale
+  9    a backup is of another house
   130  interrupted";
 
 /// Help on a command or a topic

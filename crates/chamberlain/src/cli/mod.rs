@@ -2,6 +2,7 @@
 //! one door, and shows the reply.
 
 mod audit;
+mod backup;
 mod batches;
 mod budget;
 mod calls;
@@ -102,6 +103,8 @@ enum Noun {
     Cost(cost::Cost),
     /// The audit log: verify, prove, export, checkpoint
     Audit(audit::Audit),
+    /// Backups: create, list, verify, prune, restore
+    Backup(backup::Backup),
     /// How Chamberlain is
     Status(status::Status),
     /// Look at everything that is often wrong
@@ -140,6 +143,7 @@ impl Noun {
             Noun::Batches(noun) => noun.run(context),
             Noun::Cost(noun) => noun.run(context),
             Noun::Audit(noun) => noun.run(context),
+            Noun::Backup(noun) => noun.run(context),
             Noun::Status(noun) => noun.run(context),
             Noun::Doctor(noun) => noun.run(context),
             Noun::Prices(noun) => noun.run(context),

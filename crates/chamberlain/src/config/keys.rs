@@ -502,6 +502,53 @@ pub(crate) static KEYS: &[Key] = &[
         "A secrets-rotation-policy.yaml whose dates are kept up to date, comments and order as they \
          are.",
     ),
+    key(
+        "backup.folder",
+        Kind::OptionalFile,
+        "\"off\"",
+        "\"/mnt/elsewhere/chamberlain\"",
+        "The folder that backups go to by themselves, best on another machine: within a minute of a \
+         change, and every so often. \"off\" makes none by itself.",
+    ),
+    key(
+        "backup.recipients",
+        Kind::Names,
+        "[]",
+        "[\"age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z\"]",
+        "Age recipients (age1…) who can read backups: two or more, whose identities are kept apart \
+         and away from this machine.",
+    ),
+    key(
+        "backup.openpgp_keys",
+        Kind::Names,
+        "[]",
+        "[\"/etc/chamberlain/backup-key.asc\"]",
+        "Files with OpenPGP public keys whose owners can read backups, instead of age recipients. \
+         Wants gpg on this machine.",
+    ),
+    key(
+        "backup.every",
+        Kind::Duration(MINUTE, DAY),
+        "\"15m\"",
+        "\"1h\"",
+        "Time between two backups while nothing is changed.",
+    ),
+    key(
+        "backup.keep",
+        Kind::Days(1, 35),
+        "\"35d\"",
+        "\"14d\"",
+        "How long a backup is kept: all of two hours, then one an hour for two days, then one a day. \
+         At most 35 days, because keys that were erased here are sealed in older ones.",
+    ),
+    key(
+        "backup.drill_identity",
+        Kind::OptionalFile,
+        "\"off\"",
+        "\"/etc/chamberlain/drill.identity\"",
+        "A file with an age identity, mode 0600, that the weekly restore drill reads the newest \
+         backup with. \"off\" leaves drills to you.",
+    ),
     per_environment(
         "environments.*.budgets.daily",
         Kind::OptionalMoney,

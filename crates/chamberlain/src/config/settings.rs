@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chamberlain_control::settings::{
-    CAPABILITIES_DENIED, CheckpointSettings, EnvironmentSettings, InventorySettings, Retention,
-    Settings, Sources,
+    BackupSettings, CAPABILITIES_DENIED, CheckpointSettings, EnvironmentSettings,
+    InventorySettings, Retention, Settings, Sources,
 };
 use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::admission::policy::Policy;
@@ -21,6 +21,7 @@ use chamberlain_core::snapshot::{
 };
 use chamberlain_core::time::Timestamp;
 use chamberlain_gateway::ConnectionLimits;
+use chamberlain_vault::backup::Recipients;
 
 use super::keys;
 use super::mistake::{Mistake, Place};
@@ -136,6 +137,18 @@ pub(crate) fn resolve(typed: &Typed, now: Timestamp) -> (Config, Vec<Mistake>) {
             unused_days: read.small("keys.unused_after"),
             rotation_policy: read.path("keys.rotation_policy"),
         },
+        backup: BackupSettings {
+            folder: read.path("backup.folder"),
+            recipients: read.texts("backup.recipients"),
+            openpgp_keys: read
+                .texts("backup.openpgp_keys")
+                .into_iter()
+                .map(PathBuf::from)
+                .collect(),
+            every_s: read.number("backup.every").div_ceil(1_000),
+            keep_days: read.small("backup.keep"),
+            drill_identity: read.path("backup.drill_identity"),
+        },
         sources: read.sources(),
     };
     let config = Config {
@@ -179,6 +192,7 @@ fn contradictions(config: &Config, typed: &Typed, mistakes: &mut Vec<Mistake>) {
             "give `console` another port",
         ));
     }
+    backups(config, typed, mistakes);
     let retry = config.settings.gateway.retry;
     if retry.initial_delay_ms > retry.delay_max_ms {
         mistakes.push(Mistake::error(
@@ -190,6 +204,34 @@ fn contradictions(config: &Config, typed: &Typed, mistakes: &mut Vec<Mistake>) {
             ),
             "lower `initial_delay` or raise `delay_max`",
         ));
+    }
+}
+
+/// Backups that nobody could read are none.
+fn backups(config: &Config, typed: &Typed, mistakes: &mut Vec<Mistake>) {
+    let backup = &config.settings.backup;
+    let mut wrong = |key: &str, what: String, fix: &str| {
+        mistakes.push(Mistake::error(typed.place(key), what, fix));
+    };
+    if !backup.recipients.is_empty() && !backup.openpgp_keys.is_empty() {
+        wrong(
+            "backup.openpgp_keys",
+            "backups are either age's or OpenPGP's, not both".to_owned(),
+            "leave `recipients` or `openpgp_keys` out",
+        );
+    }
+    if backup.folder.is_some() && backup.recipients.is_empty() && backup.openpgp_keys.is_empty() {
+        wrong(
+            "backup.folder",
+            "there is a folder for backups and nobody who could read them".to_owned(),
+            "make an identity with age-keygen, keep it elsewhere, and name its recipient in \
+             `recipients`",
+        );
+    }
+    if !backup.recipients.is_empty()
+        && let Err(error) = Recipients::parse(&backup.recipients)
+    {
+        wrong("backup.recipients", error.to_string(), "mend it: each begins with age1");
     }
 }
 

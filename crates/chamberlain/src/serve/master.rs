@@ -20,7 +20,7 @@ const CREDENTIAL: &str = "chamberlain-master-key";
 
 /// Finds the master key. `wants_passphrase` is what the vault's header says, `None` when there is
 /// no vault yet; then a key file is made if nothing else is given.
-pub(super) fn find(
+pub(crate) fn find(
     data: &DataDir,
     wants_passphrase: Option<bool>,
     entropy: &dyn Entropy,
@@ -36,6 +36,31 @@ pub(super) fn find(
             Master::from_file(&data.master_key()).map_err(refused)
         }
     }
+}
+
+/// Finds the master key of a backup, which is in no backup: from the file that was named, from the
+/// surroundings, by asking for a passphrase, or from `kept`, where a house of the same vault has it.
+/// Says from which file it was read, where it was one of the last two.
+pub(crate) fn of_backup(
+    named: Option<&Path>,
+    kept: &Path,
+    wants_passphrase: bool,
+) -> Result<(Master, Option<PathBuf>), Failure> {
+    if let Some(file) = named {
+        return Ok((Master::from_file(file).map_err(refused)?, Some(file.to_owned())));
+    }
+    if let Some(master) = given() {
+        return Ok((master?, None));
+    }
+    if wants_passphrase {
+        return Ok((ask()?, None));
+    }
+    if !kept.exists() {
+        let message = "what is sealed in a backup opens with the master key, which is in no backup";
+        return Err(Failure::new(exit::FORBIDDEN, message)
+            .hint("name its file with --master-key, or in CHAMBERLAIN_MASTER_KEY_FILE"));
+    }
+    Ok((Master::from_file(kept).map_err(refused)?, Some(kept.to_owned())))
 }
 
 /// What the surroundings bring, the most deliberate first.

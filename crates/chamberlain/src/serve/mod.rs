@@ -8,7 +8,7 @@ mod journal;
 pub(crate) mod listen;
 mod live;
 mod logs;
-mod master;
+pub(crate) mod master;
 mod metrics;
 pub(crate) mod offline;
 pub(crate) mod opened;

@@ -89,7 +89,7 @@ impl Offline {
 }
 
 /// Whoever runs this process.
-fn caller() -> Principal {
+pub(crate) fn caller() -> Principal {
     let uid = rustix::process::getuid().as_raw();
     socket::person(uid, name_of)
 }

@@ -13,7 +13,7 @@ use crate::data_dir::DataDir;
 use crate::failure::{Failure, exit};
 
 /// The name under which the store keeps the vault's header.
-const VAULT_HEADER: &str = "vault.header";
+pub(crate) const VAULT_HEADER: &str = "vault.header";
 
 /// An opened data folder. Whoever holds it is the only one.
 pub(crate) struct Opened {

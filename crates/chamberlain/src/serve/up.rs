@@ -143,6 +143,9 @@ impl<'a> Server<'a> {
         let inside = inside(&commander);
         upstream::take_key(&inside, &vault)?;
         let upstream = upstream::choose(&inside, config, &mock.url())?;
+        if !upstream.is_mock {
+            commander.attach_prober(upstream::prober(upstream.base.clone()));
+        }
         let driver = Arc::new(Driver::new(clock.clone()));
         let kicks = drive(&driver, &commander);
         let gateway = Gateway::new(GatewayParts {

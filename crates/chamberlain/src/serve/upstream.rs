@@ -2,14 +2,16 @@
 //! until then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::Uri;
 use chamberlain_control::command::{KeyAdd, KeyList};
+use chamberlain_control::commander::Prober;
 use chamberlain_control::door::{self, Inside};
 use chamberlain_control::reply::UpstreamKeyState;
 use chamberlain_control::wire::SecretText;
 use chamberlain_core::secret::Secret;
-use chamberlain_gateway::Upstream;
+use chamberlain_gateway::{Upstream, probe};
 use chamberlain_vault::upstream_key::UpstreamKey;
 use chamberlain_vault::vault::Vault;
 
@@ -77,6 +79,23 @@ pub(super) fn choose(inside: &Inside, config: &Config, mock: &str) -> Result<Ups
         .hint("write https://, or allow it with upstream.allow_plain_http = true"));
     }
     Ok(Upstream { base, is_mock: !has_key })
+}
+
+/// How long upstream may take to say whether it takes a key.
+const PROBE_MAX: Duration = Duration::from_secs(15);
+
+/// Asks upstream about keys, in a thread of its own: it may be asked from anywhere.
+pub(super) fn prober(base: Uri) -> Prober {
+    Box::new(move |secret| {
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+                runtime.block_on(probe::key_status(&base, secret, PROBE_MAX))
+            });
+            asking.join().unwrap_or_else(|_| Err("asking failed in an unknown way".to_owned()))
+        })
+    })
 }
 
 /// Whether calls would leave this machine without TLS.

@@ -171,6 +171,7 @@ fn every_command_that_is_named_exists() {
 #[test]
 fn every_setting_that_is_named_exists() {
     let tables = [
+        "backup.",
         "server.",
         "queue.",
         "upstream.",

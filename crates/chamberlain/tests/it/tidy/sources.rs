@@ -18,12 +18,13 @@ const UNKNOWN_TO_CORE: [&str; 9] = [
 ];
 
 /// The files that look inside a [`Secret`](chamberlain_core::secret::Secret), and why each must.
-const EXPOSES: [(&str, &str); 12] = [
+const EXPOSES: [(&str, &str); 13] = [
     ("crates/chamberlain-bench/src/bare.rs", "the key that it measures with is told to the load"),
     ("crates/chamberlain-fuzz/src/key.rs", "a key that was made is read again"),
     ("crates/chamberlain-control/src/wire.rs", "a key travels through the socket to its sealing"),
     ("crates/chamberlain-gateway/src/tls.rs", "the key of our certificate is handed to TLS"),
     ("crates/chamberlain-vault/src/admin_key.rs", "the shape of a new admin key is judged"),
+    ("crates/chamberlain-vault/src/backup.rs", "identities that read backups are parsed"),
     ("crates/chamberlain-vault/src/master.rs", "master keys are read and turned into root keys"),
     ("crates/chamberlain-vault/src/parcel.rs", "a virtual key is delivered to a sink"),
     ("crates/chamberlain-vault/src/upstream_key.rs", "the shape of a new key is judged"),
