@@ -115,7 +115,8 @@ pub(crate) fn now() -> Timestamp {
 
 /// Serves until the process is killed. Says its address and its virtual key as one JSON object.
 pub(crate) fn run(listen: &str, upstream: &str) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(listen).await.context("no address")?;
         let (mut id, mut secret) = ([0; 16], [0; 43]);
@@ -166,6 +167,7 @@ fn gateway(minted: &MintedKey, base: Uri) -> anyhow::Result<Gateway> {
         settings: GatewaySettings::default(),
     };
     Ok(Gateway::new(GatewayParts {
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         journal: Arc::new(NoJournal),
         keys: Arc::new(OneKey),

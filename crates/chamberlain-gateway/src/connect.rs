@@ -26,10 +26,14 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::files::{BrokenOff, Form};
+use crate::workers;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Over all workers.
 const POOL_COUNT: usize = 32;
+/// However many workers there are.
+const POOL_COUNT_MIN: usize = 4;
 const STREAMS_PER_POOL: usize = 64;
 const POOL_IDLE: Duration = Duration::from_secs(90);
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -44,9 +48,10 @@ pub(crate) enum SendFault {
     Lost(String),
 }
 
-/// All connections upstream.
+/// All connections upstream. Each worker has its own: what waits for an answer and what reads it
+/// then share a thread.
 pub(crate) struct Connections {
-    pools: Vec<Pool>,
+    of_workers: Vec<Vec<Pool>>,
 }
 
 struct Pool {
@@ -114,12 +119,16 @@ impl Drop for Place {
 }
 
 impl Connections {
-    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>) -> Result<Connections, rustls::Error> {
+    pub(crate) fn new(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        workers: usize,
+    ) -> Result<Connections, rustls::Error> {
         let connector = TimedConnector { inner: https()?, snapshot };
-        let pools = (0..POOL_COUNT)
-            .map(|_| Pool { client: client(connector.clone()), busy: Arc::default() })
-            .collect();
-        Ok(Connections { pools })
+        let pool = || Pool { client: client(connector.clone()), busy: Arc::default() };
+        let each = (POOL_COUNT / workers.max(1)).max(POOL_COUNT_MIN);
+        let pools = || (0..each).map(|_| pool()).collect();
+        // One more for what no worker does.
+        Ok(Connections { of_workers: (0..=workers).map(|_| pools()).collect() })
     }
 
     /// Sends a request. The place lasts until its holder has read the answer.
@@ -127,12 +136,12 @@ impl Connections {
         &self,
         request: Request<impl Into<Sending>>,
     ) -> (impl Future<Output = Result<Response<Incoming>, SendFault>> + Send + 'static, Place) {
-        let pool = self
-            .pools
+        let pools = &self.of_workers[workers::number().min(self.of_workers.len() - 1)];
+        let pool = pools
             .iter()
             .find(|pool| pool.busy.load(Ordering::Relaxed) < STREAMS_PER_POOL)
-            .or_else(|| self.pools.iter().min_by_key(|pool| pool.busy.load(Ordering::Relaxed)))
-            .expect("POOL_COUNT is not zero");
+            .or_else(|| pools.iter().min_by_key(|pool| pool.busy.load(Ordering::Relaxed)))
+            .expect("POOL_COUNT_MIN is not zero");
         pool.busy.fetch_add(1, Ordering::Relaxed);
         let place = Place { busy: pool.busy.clone() };
         let answer = pool.client.request(request.map(Into::into));

@@ -63,6 +63,9 @@ pub struct GatewayParts {
     pub balances: Vec<(AccountId, Balance)>,
     /// Budget thresholds that make a notice, in percent, ascending.
     pub thresholds_percent: Vec<u32>,
+    /// Threads that carry connections, each with a runtime of its own; with 0 the runtime that
+    /// serves carries them.
+    pub workers: usize,
 }
 
 /// Why a gateway could not be made.
@@ -113,6 +116,8 @@ pub(crate) struct Inner {
     pub(crate) recalls: Recalls,
     /// Who is told of each call, if anybody is.
     pub(crate) tracer: OnceLock<Tracer>,
+    /// Threads that carry connections.
+    pub(crate) workers: usize,
     /// Every task that works on a call after its client may have gone.
     pub(crate) calls: TaskTracker,
 }
@@ -124,7 +129,7 @@ impl Gateway {
     /// [`StartFault`], when a base URL or TLS cannot be used.
     pub fn new(parts: GatewayParts) -> Result<Gateway, StartFault> {
         let started = parts.clock.now();
-        let connections = Connections::new(parts.snapshot.clone())?;
+        let connections = Connections::new(parts.snapshot.clone(), parts.workers)?;
         let inner = Inner {
             base: Base::new(&parts.upstream.base)?,
             base_is_mock: parts.upstream.is_mock,
@@ -152,6 +157,7 @@ impl Gateway {
             messages: Messages::default(),
             recalls: Recalls::default(),
             tracer: OnceLock::new(),
+            workers: parts.workers,
             calls: TaskTracker::new(),
         };
         Ok(Gateway { inner: Arc::new(inner) })

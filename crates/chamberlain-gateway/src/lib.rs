@@ -52,6 +52,7 @@ mod stream;
 mod tls;
 mod trace;
 mod upstream;
+mod workers;
 
 pub use gateway::{Gateway, GatewayParts, StartFault, Upstream};
 pub use health::{BreakerLive, UpstreamLimit};

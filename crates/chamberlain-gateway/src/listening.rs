@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chamberlain_core::source::Source;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 
 use crate::tls::Tls;
 
@@ -49,10 +49,10 @@ pub(crate) enum Entrance {
     Unix(UnixListener),
 }
 
-/// A connection that came in.
+/// A connection that came in, not yet anybody's to wait for: whoever carries it does.
 pub(crate) enum Incomer {
-    Tcp(TcpStream, SocketAddr, Option<Arc<Tls>>),
-    Unix(UnixStream),
+    Tcp(std::net::TcpStream, SocketAddr, Option<Arc<Tls>>),
+    Unix(std::os::unix::net::UnixStream),
 }
 
 impl Entrance {
@@ -61,9 +61,9 @@ impl Entrance {
         match self {
             Entrance::Tcp(listener, tls) => {
                 let (stream, address) = listener.accept().await?;
-                Ok(Incomer::Tcp(stream, address, tls.clone()))
+                Ok(Incomer::Tcp(stream.into_std()?, address, tls.clone()))
             }
-            Entrance::Unix(listener) => Ok(Incomer::Unix(listener.accept().await?.0)),
+            Entrance::Unix(listener) => Ok(Incomer::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chamberlain_core::source::Source;
+use futures_util::future::join_all;
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -17,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -30,6 +32,7 @@ use crate::recall;
 use crate::room::Room;
 use crate::shake::shake;
 use crate::stream::{AnswerBody, Truncated};
+use crate::workers::Workers;
 
 /// From connecting, or from the end of the TLS handshake, to the first whole request head.
 const FIRST_HEAD_MAX: Duration = Duration::from_secs(30);
@@ -57,6 +60,13 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Takes connections until `stop` is cancelled; returns when every call is settled.
 pub(crate) async fn serve(gateway: Arc<Inner>, listening: Listening, stop: CancellationToken) {
+    let workers = match Workers::start(gateway.workers) {
+        Ok(workers) => workers,
+        Err(error) => {
+            tracing::error!(%error, "no threads for connections; they share those of everything else");
+            Workers::none()
+        }
+    };
     let _recalling = AbortOnDropHandle::new(tokio::spawn(recall::watch(gateway.clone())));
     let _collecting = AbortOnDropHandle::new(tokio::spawn(batch::collect(gateway.clone())));
     let Listening { tcp, tls, unix, limits } = listening;
@@ -64,19 +74,14 @@ pub(crate) async fn serve(gateway: Arc<Inner>, listening: Listening, stop: Cance
         room: Arc::new(Room::new(limits, gateway.connections_standing.clone())),
         gateway: gateway.clone(),
         builder: builder(),
-        connections: TaskTracker::new(),
         stop,
     };
+    let connections = TaskTracker::new();
     let entrances = [Some(Entrance::Tcp(tcp, tls)), unix.map(Entrance::Unix)];
-    let accepting = TaskTracker::new();
-    for entrance in entrances.into_iter().flatten() {
-        let lobby = lobby.clone();
-        accepting.spawn(async move { lobby.accept(entrance).await });
-    }
-    accepting.close();
-    accepting.wait().await;
-    lobby.connections.close();
-    lobby.connections.wait().await;
+    let entrances = entrances.into_iter().flatten();
+    join_all(entrances.map(|entrance| lobby.accept(entrance, &workers, &connections))).await;
+    connections.close();
+    connections.wait().await;
     gateway.calls.close();
     gateway.calls.wait().await;
 }
@@ -105,18 +110,17 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
-/// Where connections are taken.
+/// What every connection needs.
 #[derive(Clone)]
 struct Lobby {
     gateway: Arc<Inner>,
     builder: Builder<TokioExecutor>,
     room: Arc<Room>,
-    connections: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Lobby {
-    async fn accept(&self, entrance: Entrance) {
+    async fn accept(&self, entrance: Entrance, workers: &Workers, connections: &TaskTracker) {
         loop {
             let accepting = async {
                 let place = self.room.reserve().await;
@@ -134,9 +138,11 @@ impl Lobby {
                         continue;
                     };
                     let lobby = self.clone();
-                    self.connections.spawn(async move {
-                        lobby.connection(incomer).await;
-                        drop(seat);
+                    workers.carry(|carried| {
+                        connections.track_future(async move {
+                            lobby.connection(incomer).await;
+                            drop((seat, carried));
+                        })
                     });
                 }
                 Err(error) => {
@@ -158,8 +164,15 @@ impl Lobby {
         let peer = incomer.peer();
         let patience = Duration::from_millis(self.gateway.snapshot.load().settings.idle_ms_max);
         match incomer {
-            Incomer::Unix(stream) => self.speak(Patient::new(stream, patience), peer, false).await,
+            Incomer::Unix(stream) => match UnixStream::from_std(stream) {
+                Ok(stream) => self.speak(Patient::new(stream, patience), peer, false).await,
+                Err(error) => not_carried(peer, &error),
+            },
             Incomer::Tcp(stream, _, tls) => {
+                let stream = match TcpStream::from_std(stream) {
+                    Ok(stream) => stream,
+                    Err(error) => return not_carried(peer, &error),
+                };
                 // Small frames leave at once. A socket that cannot be told so still works.
                 let _ = stream.set_nodelay(true);
                 let stream = Patient::new(stream, patience);
@@ -221,6 +234,10 @@ impl Lobby {
             }
         }
     }
+}
+
+fn not_carried(peer: Source, error: &std::io::Error) {
+    tracing::warn!(%peer, %error, "a connection could not be carried and was closed");
 }
 
 /// What a connection works on: requests since it began, and how many are not yet answered whole.

@@ -186,6 +186,7 @@ impl World {
         let keys = Arc::new(OneKey::default());
         let url = |address: SocketAddr, path: &str| format!("http://{address}{path}").parse();
         let gateway = Gateway::new(GatewayParts {
+            workers: 2,
             snapshot: snapshot.clone(),
             journal: journal.clone(),
             keys: keys.clone(),

@@ -1,6 +1,7 @@
 //! `chamberlain up`: every room opened, joined and served, until a signal.
 
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use chamberlain_control::command::{AuditCheckpoint, Command, ConfigReload};
@@ -40,6 +41,8 @@ use crate::data_dir::DataDir;
 use crate::failure::Failure;
 use crate::world::{SystemClock, SystemEntropy};
 
+/// Threads for jobs, the console, the operators' socket and the built-in mock.
+const RUNTIME_THREADS: usize = 2;
 /// How long the last spans may take to be sent.
 const LAST_SPANS_MAX: Duration = Duration::from_secs(3);
 
@@ -53,7 +56,11 @@ pub(crate) fn run(context: &Context, flags: Flags, accept_clock: bool) -> Result
     for warning in &loaded.warnings.0 {
         tracing::warn!(%warning, "something in the configuration deserves a look");
     }
-    let runtime = tokio::runtime::Runtime::new()
+    // For everything but calls, which the gateway's workers carry.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
         .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
     let served = runtime.block_on(async {
         Server::open(context, &loaded, flags, accept_clock).await?.serve().await
@@ -149,6 +156,7 @@ impl<'a> Server<'a> {
         let driver = Arc::new(Driver::new(clock.clone()));
         let kicks = drive(&driver, &commander);
         let gateway = Gateway::new(GatewayParts {
+            workers: available_parallelism().map_or(1, usize::from),
             snapshot: commander.published(),
             journal: Arc::new(StoreJournal {
                 store: store.clone(),
