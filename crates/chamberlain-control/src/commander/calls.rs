@@ -11,6 +11,7 @@ use crate::command::{CallsList, WriteOff};
 use crate::error::CommandError;
 use crate::house::House;
 use crate::reply::{Call, Calls, WrittenOff};
+use crate::settings::Settings;
 use crate::{scope, virtual_key, when};
 
 const LIMIT_DEFAULT: u32 = 50;
@@ -43,6 +44,7 @@ impl Commander {
         };
         let certainty = asked.certainty.as_deref();
         let certainty = certainty.map(|text| word::<Certainty>("certainty", text)).transpose()?;
+        self.names_something(asked, &ruling.settings)?;
         let (order, after) = match (&asked.after, &asked.before) {
             (None, None) => (CallOrder::NewestFirst, None),
             (Some(after), None) => (CallOrder::OldestFirst, Some(self.call_seq(after)?)),
@@ -65,6 +67,32 @@ impl Commander {
             after,
             ..CallFilter::default()
         })
+    }
+
+    /// Refuses an environment or a model that is not known now and that no call on record has: a
+    /// mistyped one would look like one without calls.
+    fn names_something(&self, asked: &CallsList, settings: &Settings) -> Result<(), CommandError> {
+        let is_on_record = |filter: CallFilter| {
+            let found = self.store.calls(&CallFilter { limit: Some(1), ..filter });
+            found.map(|calls| !calls.is_empty()).map_err(from_store)
+        };
+        if let Some(name) = &asked.environment {
+            let environment = Some(EnvironmentName::new(name.as_str()));
+            if settings.environment(name).is_none()
+                && !is_on_record(CallFilter { environment, ..CallFilter::default() })?
+            {
+                scope::environment(name, settings)?;
+            }
+        }
+        if let Some(model) = &asked.model
+            && settings.prices.model(model).is_none()
+            && !is_on_record(CallFilter { model: Some(model.clone()), ..CallFilter::default() })?
+        {
+            let problem = format!("there is no model {model:?}, and no call on record has it");
+            return Err(CommandError::not_found(problem)
+                .hint("chamberlain prices lists the models that are known"));
+        }
+        Ok(())
     }
 
     /// The place of a call in the order of intents.

@@ -1,5 +1,8 @@
 //! "Did you mean": the nearest known word to a mistyped one.
 
+/// Letters by which a name of somebody's own may be a slip.
+const SLIP_MAX: usize = 2;
+
 /// The nearest of `known` to `typed`, when it is near enough to be a slip.
 pub(crate) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let reach = (typed.len() / 3).max(1);
@@ -8,6 +11,16 @@ pub(crate) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> 
         .filter(|(distance, _)| *distance <= reach)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
+}
+
+/// The one of `known` that a new name of somebody's own may be a slip of: a letter or two away, and
+/// not that word with something added.
+pub(crate) fn slip_of<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
+    if known.iter().any(|word| typed.contains(word)) {
+        return None;
+    }
+    let is_near = |word: &&&str| distance(&normal(typed), &normal(word)) <= SLIP_MAX;
+    known.iter().find(is_near).copied()
 }
 
 fn normal(word: &str) -> Vec<char> {
@@ -37,6 +50,17 @@ fn distance(a: &[char], b: &[char]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_ones_own_is_a_slip_only_when_it_is_very_near() {
+        let known = ["production", "staging", "development"];
+        let slip = |typed| slip_of(typed, &known);
+        assert_eq!(slip("prodution"), Some("production"));
+        assert_eq!(slip("stagign"), Some("staging"));
+        for own in ["production", "production-eu", "staging2", "stage", "testing", "dev", "prod"] {
+            assert_eq!(slip(own), None, "{own}");
+        }
+    }
 
     #[test]
     fn finds_slips_and_nothing_else() {

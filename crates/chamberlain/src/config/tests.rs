@@ -143,6 +143,18 @@ fn a_new_environment_begins_with_the_smallest_allowances() {
 }
 
 #[test]
+fn an_environment_that_may_be_a_slip_is_asked_about() {
+    let told = |name: &str| mistakes(&format!("version = 1\n[environments.{name}.budgets]\n"));
+    let slip = told("prodution");
+    assert!(slip.starts_with("warning: c.toml:2:15: \"prodution\" is an environment"), "{slip}");
+    assert!(slip.contains("did you mean \"production\"?"), "{slip}");
+    assert_eq!(told("production-eu"), "");
+    let text = "version = 1\n[environments.prodution]\nbudgets.daily = \"1 USD\"\n";
+    let loaded = load(&file(text), now()).unwrap();
+    assert!(loaded.config.settings.environment("prodution").is_some(), "it may be meant");
+}
+
+#[test]
 fn a_pinned_model_that_retires_is_a_warning_with_its_successor() {
     let text = "version = 1\n[environments.production]\n\
                 policy.models_allow = [\"claude-sonnet-4-5-20250929\", \"claude-sonet-5-5\"]\n";

@@ -256,6 +256,13 @@ impl FileReader<'_> {
                     self.mistakes.push(bad_environment_name(written, Some(place)));
                     continue;
                 }
+                if let Some(near) = suggest::slip_of(written, &keys::ENVIRONMENTS) {
+                    let what = format!("{written:?} is an environment of its own");
+                    let fix = format!(
+                        "did you mean {near:?}? What is set here holds for {written:?} only"
+                    );
+                    self.mistakes.push(Mistake::warning(Some(self.place(name.span())), what, fix));
+                }
                 self.typed.environments.insert(written.to_owned());
             }
             match (keys::find(&path), value.get_ref()) {

@@ -172,6 +172,15 @@ fn calls_are_listed_and_filtered() {
     assert_eq!(ids(recent).0.len(), 3);
     let elsewhere = CallsList { environment: Some("production".into()), ..CallsList::default() };
     assert_eq!(ids(elsewhere).0.len(), 0);
+    let of = |model: &str| CallsList { model: Some(model.to_owned()), ..CallsList::default() };
+    assert_eq!(ids(of("claude-sonnet-4-5-20250929")).0.len(), 4);
+    assert_eq!(ids(of("claude-opus-5-5")).0.len(), 0, "known, and not called");
+    let nowhere = CallsList { environment: Some("nope".into()), ..CallsList::default() };
+    for (unknown, named) in [(nowhere, "\"nope\""), (of("claude-nope"), "\"claude-nope\"")] {
+        let error = world.ask(unknown).unwrap_err();
+        assert_eq!(error.code, ErrorCode::NotFound);
+        assert!(error.message.contains(named) && error.hint.is_some(), "{error:?}");
+    }
 
     let call = &world.ask(two).unwrap().calls[1];
     assert_eq!((call.cost, call.status), (Some(cents(2)), Some(200)));
