@@ -30,14 +30,15 @@ async function start(args, environment) {
   throw new Error(`${args.join(" ")} ended before it was ready: ${text}`);
 }
 
-/** Starts both; `stop()` ends them and resolves to Chamberlain's exit code. */
-export async function house() {
+/** Starts both; `stop()` ends them and resolves to Chamberlain's exit code. `settings` are Chamberlain's variables. */
+export async function house(settings = {}) {
   const folder = mkdtempSync(join(tmpdir(), "chamberlain-e2e-"));
-  const mock = await start(["mock", "--listen", "127.0.0.1:0", "--json"]);
+  const mock = await start(["mock", "--listen", "127.0.0.1:0", "--json", "--keep-bodies"]);
   const data = join(folder, "data");
   const args = ["up", "--data", data, "--json", "--upstream", mock.ready.url];
   const up = await start([...args, "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0"], {
     ANTHROPIC_API_KEY: "sk-ant-api03-" + randomBytes(47).toString("hex").slice(0, 93) + "AA",
+    ...settings,
   });
   const run = (...words) =>
     JSON.parse(
