@@ -83,10 +83,10 @@ class Run:
 class Desk:
     """A house in front of a mock, and Claude Code with a home and a folder of its own."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, **settings: str):
         self.program, self.outside = program(), Outside()
         self.mock = KeepingMock(folder)
-        self.house = House(folder, upstream=self.mock.url, key=real_looking_key())
+        self.house = House(folder, upstream=self.mock.url, key=real_looking_key(), **settings)
         self.house.run("budget", "set", "production", "--daily", "1000", "--monthly", "1000")
         self.key = self.house.virtual_key("coder")["key"]
         self.home, self.work = folder / "home", folder / "work"

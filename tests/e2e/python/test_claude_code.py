@@ -7,12 +7,14 @@ is on record, each record that is settled says what was billed, and no money is 
 import base64
 import json
 import re
+import signal
 import time
 import urllib.request
 from collections import Counter
 from decimal import Decimal
 
 import pytest
+from certificates import Authority
 from claude_code import Desk, directive, uses
 from oracle import billed
 
@@ -26,6 +28,7 @@ PDF = b"""%PDF-1.4
 3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 10 10]>>endobj
 trailer<</Root 1 0 R>>
 %%EOF"""
+EXPERIMENT = "CLAUDE_CODE_ENABLE_EXPERIMENTAL"
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +144,18 @@ def test_a_search_is_a_call_of_its_own_with_a_fee(desk):
     assert billed(searching) > Decimal("0.02")
 
 
+def test_a_search_that_is_refused_ends_nothing_else(desk):
+    short = desk.house.virtual_key("short", daily="20")["key"]
+    prompt = (
+        uses("ToolSearch", query="select:WebSearch")
+        + uses("WebSearch", 2, query="pears")
+        + directive('text="Without it."', 3)
+    )
+    run = desk.ask(prompt, "--allowedTools", "WebSearch", ANTHROPIC_API_KEY=short)
+    assert (run.code, run.text) == (0, "Without it.")
+    assert "cannot hold this call" in json.dumps(results(desk, run.entries[-1]))
+
+
 def test_a_long_stream_comes_whole(desk):
     run = desk.ask(directive("output_tokens=20000 chunk=1 thinking=50 pings"))
     assert run.code == 0
@@ -210,12 +225,49 @@ def test_the_context_is_counted_for_nothing(desk):
     assert len(counts) > 5 and {call["cost"] for call in counts} == {"0.00"}
 
 
-def refused(desk: Desk, code: str, *flags: str, **more: str) -> str:
-    """What its user reads of a refusal, which came from us, and was not asked for again."""
+def test_a_user_who_interrupts_pays_for_what_was_made(desk):
+    before = desk.seen()
+    child = desk.start(directive("slow_body ms=30 output_tokens=600"))
+    until_asked(desk, child)
+    child.send_signal(signal.SIGINT)
+    run = desk.ended(child, before)
+    assert run.outcomes() == [("client_left", "settled")]
+    assert run.calls[0]["tokens"]["output"] == 600, "the answer was read to its end"
+
+
+def test_less_room_for_the_answer_is_less_set_aside(desk):
+    """What the refusal of a budget advises can be done in Claude Code."""
+    tight = desk.house.virtual_key("tight", daily="1")["key"]
+    assert "lower max_tokens to" in refused(desk, "budget_exceeded", ANTHROPIC_API_KEY=tight)
+    run = desk.ask("hi", ANTHROPIC_API_KEY=tight, CLAUDE_CODE_MAX_OUTPUT_TOKENS="8000")
+    assert run.code == 0 and desk.mock.body(run.entries[0]["n"])["max_tokens"] == 8000
+
+
+def test_under_tls_with_a_root_of_ones_own(tmp_path):
+    root = Authority("who vouches for the server")
+    (tmp_path / "root.pem").write_bytes(root.pem)
+    cert, key = root.issue(tmp_path, "server")
+    tls = {"CHAMBERLAIN_SERVER__TLS__CERT": str(cert), "CHAMBERLAIN_SERVER__TLS__KEY": str(key)}
+    desk = Desk(tmp_path, **tls)
+    run = desk.ask(directive("text=Sealed"), NODE_EXTRA_CA_CERTS=str(tmp_path / "root.pem"))
+    assert (run.code, run.text) == (0, "Sealed")
+    assert desk.environment()["ANTHROPIC_BASE_URL"].startswith("https://")
+    desk.stop()
+
+
+def until_asked(desk: Desk, child) -> None:
+    """Waits until its call is on its way."""
+    while not desk.house.json("status")["running"]["in_flight"]:
+        assert child.poll() is None
+        time.sleep(0.05)
+
+
+def refused(desk: Desk, code: str, *flags: str, times: int = 1, **more: str) -> str:
+    """What its user reads of a refusal, which came from us so many times."""
     before = refusals(desk)
     run = desk.ask("hi", *flags, **more)
     assert run.code == 1 and run.entries == [], run
-    assert refusals(desk) - before == Counter({code: 1})
+    assert refusals(desk) - before == Counter({code: times})
     return run.text
 
 
@@ -240,6 +292,11 @@ def test_refusals_are_read_and_not_repeated(desk):
     resting = desk.house.virtual_key("paused")["key"]
     desk.house.run("pause", "paused", "--reason", "a cost spike is looked into")
     assert "a cost spike is looked into" in refused(desk, "paused", ANTHROPIC_API_KEY=resting)
+    advisor = ("--model", "sonnet", "--settings", '{"advisorModel": "claude-opus-5-5"}')
+    # It tries every 400 again with fewer betas, four times in all.
+    enabled = {f"{EXPERIMENT}_ADVISOR_TOOL": "1"}
+    text = refused(desk, "unbounded_cost", *advisor, times=4, **enabled)
+    assert "an advisor without max_uses" in text
     unknown = "chm_0000000000000000_" + "A" * 43
     assert "virtual key is unknown" in refused(desk, "unknown_key", ANTHROPIC_API_KEY=unknown)
 
@@ -247,10 +304,8 @@ def test_refusals_are_read_and_not_repeated(desk):
 def test_a_freeze_ends_it_while_it_reads(desk):
     halted = desk.house.virtual_key("halted")["key"]
     before = desk.seen()
-    child = desk.start(directive("slow_body ms=50 output_tokens=800"), ANTHROPIC_API_KEY=halted)
-    while not desk.house.json("status")["running"]["in_flight"]:
-        assert child.poll() is None
-        time.sleep(0.05)
+    child = desk.start(directive("slow_body ms=50 output_tokens=500"), ANTHROPIC_API_KEY=halted)
+    until_asked(desk, child)
     desk.house.run("virtual", "freeze", "halted", "--reason", "seen in a log")
     run = desk.ended(child, before)
     assert run.code == 1 and "frozen" in run.text
