@@ -437,18 +437,20 @@ def test_a_gitlab_that_drops_the_flags_is_found_out(tmp_path, gitlab):
 
 def test_development_is_given_a_virtual_key(tmp_path, files):
     path = files / ".env"
+    template = "ANTHROPIC_BASE_URL=http://127.0.0.1:8787\nNODE_ENV=development\n"
+    path.write_text(template)
     place = Place(
         tmp_path,
         env_file(path).replace("production", "development"),
         environment="development",
     )
     told = place.run("sink", "deliver", "app", ok=6)
-    assert "takes virtual keys only" in told and not path.exists()
+    assert "takes virtual keys only" in told and path.read_text() == template
     made = place.json("virtual", "create", "--name", "dev", "--environment", "development")
     place.run("sink", "deliver", "app", "--virtual", stdin=made["key"])
-    assert path.read_text() == f"ANTHROPIC_API_KEY={made['key']}\n"
+    assert path.read_text() == f"{template}ANTHROPIC_API_KEY={made['key']}\n"
     place.run("sink", "deliver", "app", "--force", "--reason", "demo without network")
-    assert path.read_text() == f"ANTHROPIC_API_KEY={place.key}\n"
+    assert path.read_text() == f"{template}ANTHROPIC_API_KEY={place.key}\n"
     assert "demo without network" in place.run("audit", "export")
 
 

@@ -2,7 +2,7 @@
 //! store, vault and audit log is looked at behind the door; what belongs to this machine, here.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chamberlain_control::client::Client;
@@ -18,11 +18,14 @@ use crate::config::settings::Config;
 use crate::failure::{Failure, exit};
 use crate::out::{Out, clean};
 
+mod repository;
+
 const EXAMPLES: &str = "\
 Examples:
   chamberlain doctor
   chamberlain doctor --json                             for monitoring; exit code 3 on a problem
-  chamberlain doctor --offline                          asks nobody outside this machine";
+  chamberlain doctor --offline                          asks nobody outside this machine
+  chamberlain doctor --repository .                     keys that lie about in a repository";
 
 /// Longest wait for upstream.
 const UPSTREAM_MAX: Duration = Duration::from_secs(10);
@@ -43,10 +46,16 @@ pub(crate) struct Doctor {
     /// Do not look whether upstream can be reached
     #[arg(long)]
     offline: bool,
+    /// Look instead at a repository: env files, what git would take, CI files, your shell's history
+    #[arg(long, value_name = "DIR", conflicts_with = "offline")]
+    repository: Option<PathBuf>,
 }
 
 impl Doctor {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        if let Some(root) = &self.repository {
+            return ended(context, repository::checks(root)?);
+        }
         let mut checks = Vec::new();
         let config = configuration(context, &mut checks);
         let data = context.data()?;
@@ -62,12 +71,17 @@ impl Doctor {
                 upstream(context, config, running.as_ref(), &mut checks);
             }
         }
-        let state = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Ok);
-        context.show(&DoctorReply { state, checks }, show)?;
-        match state {
-            CheckState::Problem => Err(Failure::silent(exit::PROBLEM)),
-            CheckState::Ok | CheckState::Warning => Ok(()),
-        }
+        ended(context, checks)
+    }
+}
+
+/// Shows what was found; a problem is an exit code of its own.
+fn ended(context: &Context, checks: Vec<Check>) -> Result<(), Failure> {
+    let state = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Ok);
+    context.show(&DoctorReply { state, checks }, show)?;
+    match state {
+        CheckState::Problem => Err(Failure::silent(exit::PROBLEM)),
+        CheckState::Ok | CheckState::Warning => Ok(()),
     }
 }
 
