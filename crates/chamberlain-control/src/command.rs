@@ -142,6 +142,8 @@ commands! {
     BackupList, "backup.list", reply::Backups, false;
     /// Deletes the backups that are kept no longer.
     BackupPrune, "backup.prune", reply::Backups, true;
+    /// Puts on record what came of a restore drill.
+    BackupDrilled, "backup.drilled", reply::BackupDrill, true;
     /// What is held back since a backup was put back.
     BackupHeld, "backup.held", reply::BackupHeld, false;
     /// Lets virtual keys work again that are frozen since a backup was put back.
@@ -666,6 +668,19 @@ pub struct BackupList {
 pub struct BackupPrune {
     /// Only say which.
     pub dry_run: bool,
+}
+
+/// `backup.drilled`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupDrilled {
+    /// The backup.
+    pub backup: String,
+    /// How long it took, milliseconds.
+    pub ms: u64,
+    /// What did not work; absent where all did.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// `backup.release`

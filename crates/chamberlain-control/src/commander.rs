@@ -4,7 +4,7 @@
 //! then the new view is published. What cannot be written down is not done.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -70,6 +70,11 @@ pub trait Live: Send + Sync + 'static {
 /// The reason, when there was no answer.
 pub type Prober = Box<dyn Fn(&UpstreamSecret) -> Result<u16, String> + Send + Sync>;
 
+/// Drills the restore of a backup with an identity file, and has it put on record.
+///
+/// The reason, when it could not be tried.
+pub type Driller = Box<dyn Fn(&Path, &Path) -> Result<(), String> + Send + Sync>;
+
 /// Reads the configuration again.
 pub type Reload = Box<dyn Fn() -> Result<Settings, CommandError> + Send + Sync>;
 
@@ -110,6 +115,9 @@ pub struct Commander {
     live: OnceLock<Arc<dyn Live>>,
     reload: OnceLock<Reload>,
     prober: OnceLock<Prober>,
+    driller: OnceLock<Driller>,
+    /// What was told of backups last, so that it is told once a day.
+    backups_told: Mutex<Option<Timestamp>>,
     /// Held while a backup is made: one at a time.
     backing_up: Mutex<()>,
     /// Held by a change from reading what it is checked against until it is published.
@@ -160,6 +168,8 @@ impl Commander {
             live: OnceLock::new(),
             reload: OnceLock::new(),
             prober: OnceLock::new(),
+            driller: OnceLock::new(),
+            backups_told: Mutex::default(),
             backing_up: Mutex::default(),
             changing: Mutex::new(()),
             used_up: Mutex::default(),
@@ -184,6 +194,11 @@ impl Commander {
     /// Lets upstream be asked about keys. Once.
     pub fn attach_prober(&self, prober: Prober) {
         let _ = self.prober.set(prober);
+    }
+
+    /// Lets restores be drilled. Once.
+    pub fn attach_driller(&self, driller: Driller) {
+        let _ = self.driller.set(driller);
     }
 
     /// Lets `config.reload` read the configuration again. Once.
@@ -342,6 +357,7 @@ impl Commander {
             Command::BackupCreate(asked) => json(self.backup_create(actor, &asked)),
             Command::BackupList(asked) => json(self.backup_list(&asked)),
             Command::BackupPrune(asked) => json(self.backup_prune(actor, &asked)),
+            Command::BackupDrilled(asked) => json(self.backup_drilled(actor, asked)),
             Command::BackupHeld(_) => json(self.backup_held()),
             Command::BackupRelease(asked) => json(self.backup_release(actor, &asked)),
             Command::BackupSettle(asked) => json(self.backup_settle(actor, &asked)),

@@ -605,6 +605,8 @@ pub struct Status {
     pub audit: AuditStatus,
     /// Budgets with a limit.
     pub budgets: Vec<BudgetLine>,
+    /// Backups.
+    pub backup: BackupStatus,
     /// The jobs; empty without a server.
     pub jobs: Vec<JobLine>,
 }
@@ -931,4 +933,30 @@ pub struct RecheckedKey {
     pub open: bool,
     /// What was said.
     pub answer: String,
+}
+
+/// What came of a restore drill.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BackupDrill {
+    /// When.
+    pub at: Moment,
+    /// The backup.
+    pub backup: String,
+    /// How long it took, milliseconds.
+    pub ms: u64,
+    /// What did not work; `null` where all did.
+    pub problem: Option<String>,
+}
+
+/// How backups stand.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BackupStatus {
+    /// The folder they go to; `null` makes none by themselves.
+    pub folder: Option<String>,
+    /// When the last one was made into it.
+    pub last_at: Option<Moment>,
+    /// The last drill.
+    pub drill: Option<BackupDrill>,
+    /// Whether something is held back since one was put back.
+    pub held: bool,
 }

@@ -4,6 +4,7 @@
 mod cli;
 mod config;
 mod data_dir;
+mod drill;
 mod failure;
 mod out;
 mod restore;

@@ -12,7 +12,7 @@ import time
 
 import httpx
 import pytest
-from house import BINARY, House, clean_environment
+from house import BINARY, House, clean_environment, real_looking_key
 
 MISSING, CORRUPT, WRONG_KEY, CONFLICT, STALE = 5, 3, 4, 6, 8
 
@@ -262,3 +262,49 @@ def test_what_was_there_is_set_aside_with_its_intake(own_house, tmp_path, people
     assert len(json.loads(calls.stdout)["calls"]) == 1
     verified = json.loads(chamberlain("audit", "verify", "--json", data=own_house.data).stdout)
     assert verified["ok"], verified
+
+
+def test_a_house_backs_itself_up_and_drills_it(own_mock, tmp_path):
+    alice, first = identity(tmp_path, "alice")
+    _, second = identity(tmp_path, "bob")
+    folder = tmp_path / "backups"
+    settings = {
+        "CHAMBERLAIN_BACKUP__FOLDER": str(folder),
+        "CHAMBERLAIN_BACKUP__RECIPIENTS": f"{first},{second}",
+        "CHAMBERLAIN_BACKUP__DRILL_IDENTITY": alice,
+    }
+    house = House(tmp_path, upstream=own_mock.url, key=real_looking_key(), **settings)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(folder.glob("*.age")):
+            assert time.monotonic() < deadline, house.log.read_text()
+            time.sleep(0.1)
+        [backup] = folder.glob("*.age")
+        key = house.virtual_key("ci")["key"]
+        assert call(house, key).status_code == 200
+        before = len(own_mock.journal())
+        words = ["backup", "drill", "--identity", alice, backup]
+        drilled = chamberlain(*words, "--json", data=house.data)
+        assert drilled.returncode == 0, drilled.stdout
+        report = json.loads(drilled.stdout)
+        assert report["ok"] and report["problem"] is None
+        names = [step["name"] for step in report["steps"]]
+        assert names[0] == "put back" and "one call in each environment" in names
+        assert len(own_mock.journal()) == before, "nothing of a drill goes upstream"
+        assert not list(house.data.glob("drill-*")), "it is destroyed"
+        status = house.json("status")["backup"]
+        assert status["drill"]["problem"] is None and status["last_at"], status
+        checks = {check["name"]: check["state"] for check in house.json("doctor", ok=(0, 3))["checks"]}
+        assert checks["backups"] == "ok"
+        # One that cannot be put back is found out, and somebody is told.
+        whole = backup.read_bytes()
+        backup.write_bytes(whole[:-100])
+        failed = chamberlain(*words, "--json", data=house.data)
+        assert failed.returncode == CORRUPT, failed.stderr
+        assert "damaged" in json.loads(failed.stdout)["problem"]
+        assert "damaged" in house.json("status")["backup"]["drill"]["problem"]
+        records = [json.loads(line)["record"] for line in house.run("audit", "export").splitlines()]
+        kinds = [record["kind"] for record in records]
+        assert kinds.count("backup.drilled") >= 2 and "backup.drill_failed" in kinds
+    finally:
+        assert house.stop() == 0

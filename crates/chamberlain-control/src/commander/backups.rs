@@ -7,6 +7,7 @@ use chamberlain_core::audit::record::Principal;
 use chamberlain_core::backup::due;
 use chamberlain_core::backup::keep;
 use chamberlain_core::id::UpstreamKeyId;
+use chamberlain_core::record::{Notice, Severity};
 use chamberlain_core::time::Timestamp;
 use chamberlain_store::{Change, Facts};
 use chamberlain_vault::backup::Recipients;
@@ -18,11 +19,14 @@ use crate::backup::folder::{self, Found};
 use crate::backup::held::{HELD, Held, HeldSpending};
 use crate::backup::make::{self, Destination, Made, Making, Readers};
 use crate::backup::{BackupFault, BackupFaultKind};
-use crate::command::{BackupCreate, BackupList, BackupPrune, BackupRelease, BackupSettle};
+use crate::command::{
+    BackupCreate, BackupDrilled, BackupList, BackupPrune, BackupRelease, BackupSettle,
+};
 use crate::error::{CommandError, ErrorCode};
 use crate::house::House;
 use crate::reply::{
-    Backup, BackupHeld, BackupRechecked, Backups, HeldBudget, HeldKey, RecheckedKey,
+    Backup, BackupDrill, BackupHeld, BackupRechecked, BackupStatus, Backups, HeldBudget, HeldKey,
+    RecheckedKey,
 };
 use crate::settings::BackupSettings;
 use crate::{scope, virtual_key};
@@ -44,7 +48,159 @@ pub(crate) struct LastBackup {
     pub(crate) records: u64,
 }
 
+/// A drill is made this long after the last one that went well.
+const DRILL_EVERY_MS: u64 = 7 * DAY_MS;
+
+/// Without one that went well for this long somebody is told.
+const UNDRILLED_MS: u64 = 8 * DAY_MS;
+
+/// Somebody is told again after this long.
+const TOLD_MS: u64 = DAY_MS;
+
+/// The name under which the store keeps what came of the last drill.
+const DRILL: &str = "backup.drill";
+
+/// The name under which the store keeps the last drill that went well.
+const DRILLED: &str = "backup.drilled";
+
+/// A drill on record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct LastDrill {
+    at: Timestamp,
+    backup: String,
+    ms: u64,
+    problem: Option<String>,
+}
+
+impl LastDrill {
+    fn shown(self) -> BackupDrill {
+        let LastDrill { at, backup, ms, problem } = self;
+        BackupDrill { at: at.into(), backup, ms, problem }
+    }
+}
+
 impl Commander {
+    pub(super) fn backup_drilled(
+        &self,
+        actor: &Principal,
+        asked: BackupDrilled,
+    ) -> Result<BackupDrill, CommandError> {
+        let BackupDrilled { backup, ms, problem } = asked;
+        let drill = LastDrill { at: self.now(), backup, ms, problem };
+        let bytes = serde_json::to_vec(&drill);
+        let bytes = bytes.map_err(|error| CommandError::failed(error.to_string()))?;
+        let facts = Facts {
+            after: Some(json!({ "backup": drill.backup, "ms": ms, "problem": drill.problem })),
+            ..Facts::default()
+        };
+        let went_well = drill.problem.is_none();
+        let work = move |change: &mut Change<'_>| {
+            change.put_meta(DRILL, &bytes)?;
+            if went_well {
+                change.put_meta(DRILLED, &bytes)?;
+            }
+            change.audit("backup.drilled", "backup", &facts).map(drop)
+        };
+        self.store.change(actor.clone(), work).map_err(from_store)?;
+        if let Some(problem) = &drill.problem {
+            self.tell("backup.drill_failed", format!("A backup could not be put back: {problem}"));
+        }
+        Ok(drill.shown())
+    }
+
+    fn drill_under(&self, name: &str) -> Result<Option<LastDrill>, CommandError> {
+        let stored = self.store.meta(name).map_err(from_store)?;
+        // One that cannot be read is as good as none: another is made.
+        Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// How backups stand.
+    pub(super) fn backup_status(&self) -> Result<BackupStatus, CommandError> {
+        Ok(BackupStatus {
+            folder: self.settings().backup.folder.map(|folder| folder.display().to_string()),
+            last_at: self.last_backup()?.map(|last| last.at.into()),
+            drill: self.drill_under(DRILL)?.map(LastDrill::shown),
+            held: !Held::read(&self.store)?.is_empty(),
+        })
+    }
+
+    /// Drills the newest backup when the last drill that went well is a week old, where an identity
+    /// for that is configured.
+    ///
+    /// # Errors
+    /// When it could not be tried.
+    pub(crate) fn drill_when_due(&self, now: Timestamp) -> Result<(), CommandError> {
+        let settings = self.settings().backup;
+        let (Some(folder), Some(identity)) = (&settings.folder, &settings.drill_identity) else {
+            return Ok(());
+        };
+        let last = self.drill_under(DRILLED)?;
+        if last.is_some_and(|last| now.ms_since(last.at) < DRILL_EVERY_MS) {
+            return Ok(());
+        }
+        let found =
+            folder::list(folder, Some(self.vault.id())).map_err(|fault| of_fault(&fault))?;
+        let (Some(newest), Some(driller)) = (found.first(), self.driller.get()) else {
+            return Ok(());
+        };
+        driller(&newest.path, identity).map_err(CommandError::failed)
+    }
+
+    /// What is wrong with backups that are to be made by themselves: the last one is too old, or none
+    /// was put back lately.
+    pub(super) fn backup_trouble(&self, now: Timestamp) -> Result<Option<String>, CommandError> {
+        let settings = self.settings().backup;
+        let Some(folder) = &settings.folder else { return Ok(None) };
+        let last = self.last_backup()?;
+        // Twice the time between two, and a little for making one.
+        let old_ms = settings.every_s * 2_000 + 300_000;
+        if last.as_ref().is_none_or(|last| now.ms_since(last.at) > old_ms) {
+            let at = last.map_or_else(
+                || "none was ever made".to_owned(),
+                |last| format!("the last one was made at {}", last.at),
+            );
+            return Ok(Some(format!("no backup could be made lately: {at}")));
+        }
+        let drilled = self.drill_under(DRILLED)?.map(|drill| drill.at);
+        let found =
+            folder::list(folder, Some(self.vault.id())).map_err(|fault| of_fault(&fault))?;
+        // A house that is younger than that has the time until its first drill.
+        let since = drilled.or_else(|| found.last().map(|oldest| oldest.name.made_at));
+        Ok(since.filter(|since| now.ms_since(*since) > UNDRILLED_MS).map(|since| {
+            format!("no backup was put back in a drill since {since}: chamberlain backup drill")
+        }))
+    }
+
+    /// Tells somebody, once a day, what is wrong with backups.
+    ///
+    /// # Errors
+    /// When it cannot be seen.
+    pub(crate) fn tell_backup_trouble(&self, now: Timestamp) -> Result<(), CommandError> {
+        let Some(trouble) = self.backup_trouble(now)? else { return Ok(()) };
+        {
+            let mut told = self.backups_told.lock();
+            if told.is_some_and(|told| now.ms_since(told) < TOLD_MS) {
+                return Ok(());
+            }
+            *told = Some(now);
+        }
+        self.tell("backup.overdue", format!("Backups need a look: {trouble}."));
+        Ok(())
+    }
+
+    /// Puts a notice on record that has to reach somebody.
+    fn tell(&self, kind: &str, message: String) {
+        self.store.note(Notice {
+            at: self.now(),
+            kind: kind.to_owned(),
+            severity: Severity::High,
+            subject: "backup".to_owned(),
+            message,
+            facts: serde_json::Map::new(),
+            notify: true,
+        });
+    }
+
     pub(super) fn backup_create(
         &self,
         actor: &Principal,

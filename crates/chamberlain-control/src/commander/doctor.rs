@@ -41,6 +41,7 @@ impl Commander {
             self.check_outbox(),
             self.check_vault(ground),
             self.check_sinks(),
+            self.check_backups(),
             check_upstream(ground),
             check_rotation(ground),
             check_virtual_keys(ground),
@@ -51,6 +52,34 @@ impl Commander {
         checks.sort_by_key(|check| std::cmp::Reverse(check.state));
         let state = checks.iter().map(|check| check.state).max().unwrap_or(CheckState::Ok);
         Ok(Doctor { state, checks })
+    }
+
+    /// Backups that are made, and were put back lately.
+    fn check_backups(&self) -> Check {
+        let name = "backups";
+        let status = match self.backup_status() {
+            Ok(status) => status,
+            Err(error) => return problem(name, error.to_string(), "mend the store first"),
+        };
+        if status.held {
+            return warning(
+                name,
+                "something is held back since a backup was put back",
+                "chamberlain backup held says what, and how to end it",
+            );
+        }
+        if status.folder.is_none() {
+            return warning(
+                name,
+                "none are made by themselves",
+                "set backup.folder and backup.recipients (docs/backup.md)",
+            );
+        }
+        match self.backup_trouble(self.now()) {
+            Ok(None) => ok(name, "the last one is young enough, and one was put back lately"),
+            Ok(Some(trouble)) => problem(name, trouble, "chamberlain backup create, and drill"),
+            Err(error) => problem(name, error.to_string(), "make the folder readable"),
+        }
     }
 
     /// With no call in flight nothing may be set aside: money would be frozen.

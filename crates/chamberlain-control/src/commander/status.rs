@@ -46,6 +46,7 @@ impl Commander {
                 last_checkpoint: last.as_ref().map(audit::shown).transpose()?,
             },
             budgets,
+            backup: self.backup_status()?,
             jobs: live.map(|live| live.jobs()).unwrap_or_default(),
         })
     }

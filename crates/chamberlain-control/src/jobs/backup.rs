@@ -22,7 +22,26 @@ impl Job for Backup {
     }
 
     fn run(&self, now: Timestamp) -> Result<(), String> {
-        self.0.back_up_when_due(now).map_err(|error| error.to_string())
+        let made = self.0.back_up_when_due(now).map_err(|error| error.to_string());
+        let told = self.0.tell_backup_trouble(now).map_err(|error| error.to_string());
+        made.and(told)
+    }
+}
+
+/// The job that drills restores.
+pub(super) struct Drill(pub(super) Arc<Commander>);
+
+impl Job for Drill {
+    fn name(&self) -> &'static str {
+        "drill"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(600)
+    }
+
+    fn run(&self, now: Timestamp) -> Result<(), String> {
+        self.0.drill_when_due(now).map_err(|error| error.to_string())
     }
 }
 

@@ -23,6 +23,7 @@ pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
     vec![
         Arc::new(checkpoint::Checkpoint::new(commander.clone())),
         Arc::new(backup::Backup(commander.clone())),
+        Arc::new(backup::Drill(commander.clone())),
         Arc::new(backup::Recheck(commander.clone())),
         Arc::new(housekeep::Housekeep(commander.clone())),
         Arc::new(Exceed(commander.clone())),

@@ -7,9 +7,12 @@ use chamberlain_control::backup::folder;
 use chamberlain_control::checkpoint;
 use chamberlain_control::client::Client;
 use chamberlain_control::command::{
-    BackupCreate, BackupHeld, BackupList, BackupPrune, BackupRecheck, BackupRelease, BackupSettle,
+    BackupCreate, BackupDrilled, BackupHeld, BackupList, BackupPrune, BackupRecheck, BackupRelease,
+    BackupSettle,
 };
 use chamberlain_control::reply;
+use chamberlain_core::audit::checkpoint::Checkpoint;
+use chamberlain_core::backup::name::BackupName;
 use chamberlain_core::money::Money;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -17,6 +20,7 @@ use serde_json::json;
 use super::context::Context;
 use super::parse;
 use crate::data_dir::DataDir;
+use crate::drill;
 use crate::failure::{Failure, exit};
 use crate::out::{Out, or_dash};
 use crate::restore::{self, Source};
@@ -32,7 +36,7 @@ Examples:
   chamberlain backup release --all --reason 'none was revoked since, says the ticket log'
   chamberlain backup settle organization --spent 12.50 --reason 'cost page of the Console'";
 
-/// Backups: create, list, verify, prune, restore; and what is held back after a restore
+/// Backups: create, list, verify, prune, drill, restore; and what is held back after a restore
 #[derive(Args, Debug)]
 #[command(before_help = EXAMPLES)]
 pub(crate) struct Backup {
@@ -81,6 +85,17 @@ enum Verb {
         /// A signed head of the audit log that was kept elsewhere (default: checkpoint.anchor_file)
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+    },
+    /// Put one back into a scratch folder, start it, call it, and destroy it; exit code 3 if it fails
+    Drill {
+        /// The backup (default: the newest of this house in backup.folder)
+        file: Option<PathBuf>,
+        /// A file with age identities that can read it (default: backup.drill_identity)
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+        /// The file with the master key, where the data folder has none
+        #[arg(long, value_name = "FILE")]
+        master_key: Option<PathBuf>,
     },
     /// What is held back since one was put back
     Held,
@@ -165,6 +180,9 @@ impl Backup {
             Verb::Verify(opened) => verify(context, &opened),
             Verb::Restore { opened, replace, accept_stale, checkpoint } => {
                 restore(context, &opened, replace, accept_stale, checkpoint.as_deref())
+            }
+            Verb::Drill { file, identity, master_key } => {
+                drill(context, file, identity, master_key)
             }
             Verb::Held => context.show(&context.ask(BackupHeld {})?, show_held),
             Verb::Release { keys, all, reason } => {
@@ -295,6 +313,58 @@ fn restore(
          for you",
     );
     Ok(())
+}
+
+fn drill(
+    context: &Context,
+    file: Option<PathBuf>,
+    identity: Option<PathBuf>,
+    master_key: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let settings = context.load(Vec::new())?.config.settings;
+    let newest = || -> Result<PathBuf, Failure> {
+        let list = context.ask(BackupList { folder: None })?;
+        list.backups.first().map(|newest| PathBuf::from(&newest.path)).ok_or_else(|| {
+            Failure::new(exit::NOT_FOUND, "there is no backup of this house to drill with")
+                .hint("name one, or set backup.folder")
+        })
+    };
+    let file = file.map_or_else(newest, Ok)?;
+    let identity = identity.or(settings.backup.drill_identity.clone()).ok_or_else(|| {
+        Failure::usage("a drill needs an identity that reads the backup")
+            .hint("name its file with --identity, or set backup.drill_identity")
+    })?;
+    let data = DataDir::open(&context.data()?)?;
+    let source = Source { file: file.clone(), identity: Some(identity), master_key };
+    let head = head_for(context, &file)?;
+    let (beside, kept) = (data.path(), data.master_key());
+    let report = drill::drill(&source, beside, &kept, head.as_deref(), &settings)?;
+    let ms = report.steps.iter().map(|step| step.ms).sum();
+    let problem = report.problem.clone();
+    context.ask(BackupDrilled { backup: report.backup.clone(), ms, problem })?;
+    context.show(&report, |out, report| {
+        let row = |step: &drill::Step| vec![step.name.clone(), step.ms.to_string()];
+        out.table(&["step", "ms"], report.steps.iter().map(row).collect())?;
+        out.line(&match &report.problem {
+            None => format!("\n{} can be put back", report.backup),
+            Some(problem) => format!("\n{} CANNOT be put back: {problem}", report.backup),
+        })
+    })?;
+    if report.ok { Ok(()) } else { Err(Failure::silent(exit::PROBLEM)) }
+}
+
+/// The last head that was signed before a backup was made, as this house or the anchor file has it.
+fn head_for(context: &Context, file: &Path) -> Result<Option<String>, Failure> {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Ok(name) = name.parse::<BackupName>() else { return Ok(None) };
+    let Some(anchors) = context.load(Vec::new())?.config.settings.checkpoint.anchor_file else {
+        return Ok(None);
+    };
+    let text = checkpoint::read_anchors(&anchors);
+    let text = text.map_err(|error| Failure::failed(error.to_string()))?;
+    let mut heads = checkpoint::anchored(&text).into_iter();
+    let size = |note: &String| Checkpoint::unverified(note).map(|head| head.size);
+    Ok(heads.rfind(|note| size(note).is_some_and(|size| size <= name.records)))
 }
 
 /// A folder that only we can look into.

@@ -103,7 +103,7 @@ enum Noun {
     Cost(cost::Cost),
     /// The audit log: verify, prove, export, checkpoint
     Audit(audit::Audit),
-    /// Backups: create, list, verify, prune, restore
+    /// Backups: create, list, verify, prune, drill, restore
     Backup(backup::Backup),
     /// How Chamberlain is
     Status(status::Status),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use chamberlain_control::command;
-use chamberlain_control::reply::{BudgetLines, EnvironmentStatus, Status as StatusReply};
+use chamberlain_control::reply::{
+    BackupStatus, BudgetLines, EnvironmentStatus, Status as StatusReply,
+};
 use clap::Args;
 
 use super::context::Context;
@@ -88,6 +90,7 @@ fn show(out: &Out, status: &StatusReply) -> Result<(), Failure> {
     };
     facts.push(("store", format!("{store}, {} bytes", or_dash(status.store.bytes))));
     facts.push(("audit log", format!("{} records", status.audit.size)));
+    facts.push(("backups", backups(&status.backup)));
     facts.push(("all calls paused", virtual_key::pause(status.pause.as_ref())));
     out.facts(&facts)?;
     out.line("")?;
@@ -99,6 +102,23 @@ fn show(out: &Out, status: &StatusReply) -> Result<(), Failure> {
         budget::table(out, &lines)?;
     }
     Ok(())
+}
+
+fn backups(status: &BackupStatus) -> String {
+    let made = match (&status.folder, &status.last_at) {
+        (None, _) => "none by themselves".to_owned(),
+        (Some(_), None) => "none yet".to_owned(),
+        (Some(_), Some(at)) => format!("last at {at}"),
+    };
+    let drill = match &status.drill {
+        None => ", never put back in a drill".to_owned(),
+        Some(drill) => match &drill.problem {
+            None => format!(", put back in a drill at {}", drill.at),
+            Some(problem) => format!(", DRILL FAILED at {}: {problem}", drill.at),
+        },
+    };
+    let held = if status.held { "; something is HELD since a restore" } else { "" };
+    format!("{made}{drill}{held}")
 }
 
 fn environment(environment: &EnvironmentStatus) -> Vec<String> {

@@ -1,11 +1,12 @@
 //! `chamberlain up`: every room opened, joined and served, until a signal.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use chamberlain_control::command::{AuditCheckpoint, Command, ConfigReload};
-use chamberlain_control::commander::{Commander, CommanderParts};
+use chamberlain_control::commander::{Commander, CommanderParts, Driller};
 use chamberlain_control::door::{Execute, Inside};
 use chamberlain_control::jobs;
 use chamberlain_control::jobs::driver::{Driver, Kicks};
@@ -153,6 +154,7 @@ impl<'a> Server<'a> {
         if !upstream.is_mock {
             commander.attach_prober(upstream::prober(upstream.base.clone()));
         }
+        commander.attach_driller(driller(data.path(), context.globals.config.clone()));
         let driver = Arc::new(Driver::new(clock.clone()));
         let kicks = drive(&driver, &commander);
         let gateway = Gateway::new(GatewayParts {
@@ -333,6 +335,29 @@ fn world() -> (Arc<dyn Clock>, Arc<dyn Entropy>) {
 /// The commander, asked by Chamberlain itself.
 fn inside(commander: &Arc<Commander>) -> Inside {
     Inside { actor: Principal::Chamberlain, executor: commander.clone() }
+}
+
+/// Drills restores in a process of its own, which puts on record what came of it.
+fn driller(data: &Path, file: Option<PathBuf>) -> Driller {
+    let data = data.to_owned();
+    Box::new(move |backup, identity| {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut drill = std::process::Command::new(program);
+        drill.args(["backup", "drill"]).arg(backup).arg("--identity").arg(identity);
+        drill.arg("--data").arg(&data).stdin(std::process::Stdio::null());
+        if let Some(file) = &file {
+            drill.arg("--config").arg(file);
+        }
+        let ended = drill.output().map_err(|error| error.to_string())?;
+        match ended.status.success() {
+            true => Ok(()),
+            false => {
+                let said = [ended.stdout, ended.stderr].concat();
+                let said = String::from_utf8_lossy(&said).trim().to_owned();
+                Err(said.lines().next_back().unwrap_or("the drill failed").to_owned())
+            }
+        }
+    })
 }
 
 /// Sets every job going.
