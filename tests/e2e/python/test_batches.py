@@ -240,3 +240,17 @@ def test_kills_at_any_moment_settle_every_batch_once(tmp_path):
     house.run("audit", "verify")
     house.stop()
     mock.stop()
+
+
+def test_who_stops_a_key_is_told_of_its_open_batches(own_house):
+    """They run on; a person who freezes a key for what it spends should know."""
+    made = own_house.virtual_key("busy")
+    quiet = own_house.virtual_key("quiet")
+    for _ in range(2):
+        client(own_house, made["key"]).messages.batches.create(requests=[item("a")])
+    for verb, flags in [("freeze", ["--reason", "a leak"]), ("revoke", [])]:
+        told = own_house.attempt("virtual", verb, made["id"], *flags)
+        assert told.returncode == 0
+        assert "whose cost is not known yet: 2" in told.stderr, told.stderr
+        told = own_house.attempt("virtual", verb, quiet["id"], *flags)
+        assert told.returncode == 0 and "not known yet" not in told.stderr

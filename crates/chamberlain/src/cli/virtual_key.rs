@@ -1,8 +1,8 @@
 //! `chamberlain virtual`: what clients get instead of a real key.
 
 use chamberlain_control::command::{
-    VirtualCreate, VirtualFreeze, VirtualList, VirtualRevoke, VirtualShow, VirtualUnfreeze,
-    VirtualUpdate,
+    BatchesList, VirtualCreate, VirtualFreeze, VirtualList, VirtualRevoke, VirtualShow,
+    VirtualUnfreeze, VirtualUpdate,
 };
 use chamberlain_control::reply::{PauseLine, VirtualKey};
 use chamberlain_control::wire::Change;
@@ -249,7 +249,10 @@ impl Virtual {
             Verb::Freeze(freeze) => freeze.run(context),
             Verb::Unfreeze { key } => context.show(&context.ask(VirtualUnfreeze { key })?, facts),
             Verb::Revoke { key, reason } => {
-                context.show(&context.ask(VirtualRevoke { key, reason })?, facts)
+                let revoked = context.ask(VirtualRevoke { key, reason })?;
+                context.show(&revoked, facts)?;
+                hint_open_batches(context, &revoked);
+                Ok(())
             }
         }
     }
@@ -260,7 +263,25 @@ impl Freeze {
         let frozen = context.ask(VirtualFreeze { key: self.key, reason: self.reason })?;
         context.show(&frozen, facts)?;
         context.out.hint(&format!("to undo it: chamberlain virtual unfreeze {}", frozen.name));
+        hint_open_batches(context, &frozen);
         Ok(())
+    }
+}
+
+/// The most open batches that are counted.
+const OPEN_MAX: u32 = 1_000;
+
+/// A key that is stopped submits nothing more; what it had submitted runs on.
+fn hint_open_batches(context: &Context, key: &VirtualKey) {
+    // The key is stopped whether or not this can be told.
+    let asked = context.ask(BatchesList { open: true, limit: Some(OPEN_MAX) });
+    let open = asked.map_or_else(|_| Vec::new(), |open| open.batches);
+    let of_key = open.iter().filter(|batch| batch.virtual_key == key.id).count();
+    if of_key > 0 {
+        context.out.hint(&format!(
+            "batches of it whose cost is not known yet: {of_key} (chamberlain batches --open); \
+             those that run go on, and are ended in Anthropic's Console only"
+        ));
     }
 }
 
