@@ -8,9 +8,12 @@
 //! key's id or name; `environment:ci` and `virtual:ci` tell two of the same name apart. Keys are
 //! named by id or by name.
 
+use std::path::PathBuf;
+
 use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::anthropic::request::Capability;
 use chamberlain_core::money::Money;
+use chamberlain_core::rotation::What;
 use ipnet::IpNet;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -126,6 +129,26 @@ commands! {
     Doctor, "doctor", reply::Doctor, false;
     /// Lists prices in force.
     PricesList, "prices.list", reply::Prices, false;
+    /// Begins to replace an upstream key.
+    RotationStart, "rotation.start", reply::Rotation, true;
+    /// Agrees to a rotation.
+    RotationApprove, "rotation.approve", reply::Rotation, true;
+    /// Hands in the key that comes after.
+    RotationGiveKey, "rotation.give_key", reply::Rotation, true;
+    /// Says that something was done that Chamberlain cannot see.
+    RotationVouch, "rotation.vouch", reply::Rotation, true;
+    /// Gives a rotation up before the new key is in use.
+    RotationAbort, "rotation.abort", reply::Rotation, true;
+    /// Puts the old key into use again.
+    RotationRollback, "rotation.rollback", reply::Rotation, true;
+    /// Tries again where a rotation is stuck.
+    RotationResume, "rotation.resume", reply::Rotation, true;
+    /// Lists rotations.
+    RotationList, "rotation.list", reply::Rotations, false;
+    /// Shows one rotation and everything that led there.
+    RotationShow, "rotation.show", reply::Rotation, false;
+    /// Days left for every key.
+    RotationStatus, "rotation.status", reply::RotationStatus, false;
     /// Gives an unsettled call its true cost.
     WriteOff, "write_off", reply::WrittenOff, true;
     /// Lists sinks and what they hold.
@@ -630,6 +653,8 @@ bare! {
     AdminKeyShow;
     /// `audit.checkpoint`
     AuditCheckpoint;
+    /// `rotation.status`
+    RotationStatus;
     /// `status`
     Status;
     /// `doctor`
@@ -726,6 +751,119 @@ pub struct BatchesList {
     pub open: bool,
     /// How many; 50 unless said.
     pub limit: Option<u32>,
+}
+
+/// `rotation.start`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationStart {
+    /// The upstream key's id or name, or the environment that it serves.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+    /// The old key is not to be trusted: it is cut off at once.
+    #[serde(default)]
+    pub emergency: bool,
+    /// Nothing is touched before: a date, RFC 3339, or a span from now on.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Nothing is begun after.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// The new key is watched so long, as `15m`.
+    #[serde(default)]
+    pub soak: Option<String>,
+    /// It must have served so many calls, probes included.
+    #[serde(default)]
+    pub soak_calls: Option<u64>,
+}
+
+/// `rotation.approve`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationApprove {
+    /// The rotation; absent where only one has not ended.
+    #[serde(default)]
+    pub rotation: Option<String>,
+    /// A file of the approver's own that says so.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// Why nobody else can be waited for.
+    #[serde(default)]
+    pub break_glass: Option<String>,
+}
+
+/// `rotation.give_key`
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationGiveKey {
+    /// The rotation; absent where only one waits for a key.
+    #[serde(default)]
+    pub rotation: Option<String>,
+    /// What the new key is to be called; absent makes a name of the old one and the day.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The Anthropic key.
+    pub secret: SecretText,
+}
+
+/// `rotation.vouch`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationVouch {
+    /// The rotation; absent where only one has not ended.
+    #[serde(default)]
+    pub rotation: Option<String>,
+    /// What was done.
+    pub what: What,
+    /// How that is known.
+    pub note: String,
+}
+
+/// `rotation.abort`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationAbort {
+    /// The rotation; absent where only one has not ended.
+    #[serde(default)]
+    pub rotation: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// `rotation.rollback`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationRollback {
+    /// The rotation; absent where only one has not ended.
+    #[serde(default)]
+    pub rotation: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// `rotation.resume`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RotationResume {
+    /// The rotation; absent where only one has not ended.
+    pub rotation: Option<String>,
+}
+
+/// `rotation.list`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RotationList {
+    /// Show ended ones too.
+    pub all: bool,
+}
+
+/// `rotation.show`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RotationShow {
+    /// The rotation; absent: the newest.
+    pub rotation: Option<String>,
 }
 
 /// `write_off`

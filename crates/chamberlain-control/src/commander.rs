@@ -10,9 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use chamberlain_core::audit::record::Principal;
+use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::{AccountId, Balance};
 use chamberlain_core::money::Money;
 use chamberlain_core::record::Notice;
+use chamberlain_core::rotation::Traffic;
 use chamberlain_core::snapshot::Snapshot;
 use chamberlain_core::time::{Calendar, Clock, Entropy, Timestamp};
 use chamberlain_store::{Change, Store, StoreFault};
@@ -44,6 +46,7 @@ mod doctor;
 mod keys;
 mod pauses;
 mod reload;
+mod rotations;
 mod sinks;
 mod status;
 mod terms;
@@ -59,6 +62,10 @@ pub trait Live: Send + Sync + 'static {
 
     /// How the jobs stand.
     fn jobs(&self) -> Vec<JobLine>;
+
+    /// How an upstream key is used: calls on their way with it, and what attempts with it have come
+    /// to since the start.
+    fn use_of(&self, key: &UpstreamKeyId) -> (u64, Traffic);
 
     /// Takes into the books that an unsettled call did cost `cost`, and that `let_go` of what it was
     /// charged is no longer unsettled.
@@ -349,6 +356,16 @@ impl Commander {
                 let ruling = self.settings.read().clone();
                 json(Ok(crate::prices::list(&asked, &ruling.settings, self.now())))
             }
+            Command::RotationStart(asked) => json(self.rotation_start(actor, asked)),
+            Command::RotationApprove(asked) => json(self.rotation_approve(actor, &asked)),
+            Command::RotationGiveKey(asked) => json(self.rotation_give_key(actor, asked)),
+            Command::RotationVouch(asked) => json(self.rotation_vouch(actor, &asked)),
+            Command::RotationAbort(asked) => json(self.rotation_abort(actor, &asked)),
+            Command::RotationRollback(asked) => json(self.rotation_rollback(actor, &asked)),
+            Command::RotationResume(asked) => json(self.rotation_resume(actor, &asked)),
+            Command::RotationList(asked) => json(self.rotation_list(&asked)),
+            Command::RotationShow(asked) => json(self.rotation_show(&asked)),
+            Command::RotationStatus(_) => json(self.rotation_status()),
             Command::WriteOff(asked) => json(self.write_off(actor, asked)),
             Command::SinkList(_) => json(self.sink_list()),
             Command::SinkCheck(asked) => json(self.sink_check(&asked)),

@@ -12,9 +12,10 @@ use chamberlain_core::admission::policy::Policy;
 use chamberlain_core::ledger::price::Lifecycle;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Outcome, Route};
+use chamberlain_core::rotation::{Kind, Stage};
 use chamberlain_core::sink::fault::{Effect, Standing};
 use chamberlain_core::snapshot::{Budgets, Limits};
-use chamberlain_core::time::WindowKind;
+use chamberlain_core::time::{Date, WindowKind};
 use chamberlain_core::usage::Tokens;
 use serde::{Deserialize, Serialize};
 
@@ -959,4 +960,114 @@ pub struct BackupStatus {
     pub drill: Option<BackupDrill>,
     /// Whether something is held back since one was put back.
     pub held: bool,
+}
+
+/// A rotation as it stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Its id.
+    pub id: String,
+    /// `planned` or `emergency`.
+    pub kind: Kind,
+    /// The environment whose key it is; absent for the shared one.
+    pub environment: Option<String>,
+    /// The key that is replaced.
+    pub old_key: String,
+    /// Its name.
+    pub old_name: String,
+    /// The key that comes after, once it was handed in.
+    pub new_key: Option<String>,
+    /// What that one is told by.
+    pub new_fingerprint: Option<String>,
+    /// Where it stands: a stage's name, or `stuck`.
+    pub state: String,
+    /// The stage that was reached.
+    pub stage: Stage,
+    /// Since when.
+    pub since: Moment,
+    /// In an emergency, how far the old key is cut off.
+    pub cut: Option<Stage>,
+    /// What is waited for, in words, with what to do.
+    pub waits_for: Vec<String>,
+    /// Why a person is needed.
+    pub stuck: Option<String>,
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: Moment,
+    /// Why.
+    pub reason: String,
+    /// Approvals that count now.
+    pub approvals: u32,
+    /// Approvals that are needed.
+    pub approvals_needed: u32,
+    /// When a break of the glass is to be reviewed.
+    pub review_by: Option<Moment>,
+    /// Why it ended before its time.
+    pub ended_because: Option<String>,
+    /// The clocks of an emergency.
+    pub clocks: Vec<RotationClock>,
+    /// Everything that led there, where it was asked for.
+    pub timeline: Vec<RotationLine>,
+}
+
+/// A clock of an emergency.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotationClock {
+    /// What it measures.
+    pub name: String,
+    /// How long it has run, seconds.
+    pub ran_s: u64,
+    /// How long it may run, seconds.
+    pub limit_s: u64,
+    /// Whether it still runs.
+    pub runs: bool,
+}
+
+/// Something that changed a rotation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotationLine {
+    /// When.
+    pub at: Moment,
+    /// Who.
+    pub actor: String,
+    /// What kind of thing.
+    pub kind: String,
+    /// Where the rotation stood after it.
+    pub stage: String,
+    /// What exactly.
+    pub detail: String,
+    /// Its record in the audit log.
+    pub audit_seq: u64,
+}
+
+/// Rotations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Rotations {
+    /// The newest first.
+    pub rotations: Vec<Rotation>,
+}
+
+/// Days left for every key in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotationStatus {
+    /// The most urgent first.
+    pub keys: Vec<RotationDue>,
+}
+
+/// When a key is to be replaced.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RotationDue {
+    /// The key.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// The environment whose interval counts.
+    pub environment: String,
+    /// The day.
+    pub on: Date,
+    /// Whole days to it; negative when it is over.
+    pub days_left: i64,
+    /// The rotation that is under way, if one is.
+    pub rotation: Option<String>,
 }

@@ -21,6 +21,7 @@ use crate::inspect::{Content, Inspected};
 use crate::own::Home;
 use crate::record::Subject;
 use crate::refuse::{Fault, Stop};
+use crate::uses::Use;
 use chamberlain_core::anthropic::request::{CallerFacts, Capability, RequestFacts};
 use chamberlain_core::record::Route;
 
@@ -55,6 +56,8 @@ pub(crate) struct Decided {
     /// Items of a batch.
     pub(crate) items: u64,
     pub(crate) destination: Destination,
+    /// Counts it among the calls with its key.
+    pub(crate) held: Option<Use>,
     /// For `x-chamberlain-warning`.
     pub(crate) warnings: Vec<HeaderValue>,
 }
@@ -91,6 +94,7 @@ impl Inner {
         let warnings = warnings.iter().filter_map(warning_text).chain(left_out).collect();
         let subject = Arc::new(Subject::new(route, operation, request.as_ref(), head.uri.path()));
         let items = 0;
+        let held = destination.key().map(|key| self.uses.begin(key));
         Ok(Box::new(Decided {
             call,
             head,
@@ -100,6 +104,7 @@ impl Inner {
             caller,
             items,
             destination,
+            held,
             warnings,
         }))
     }

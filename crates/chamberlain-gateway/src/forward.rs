@@ -201,9 +201,9 @@ impl Client {
 impl Dispatch {
     fn new(gateway: &Arc<Inner>, recorded: Recorded) -> Result<Dispatch, Stop> {
         let Recorded { decided, mut permit, own_limit, deletes } = recorded;
-        let Decided { call, head, content, destination, warnings, items, .. } = *decided;
+        let Decided { call, head, content, destination, held, warnings, items, .. } = *decided;
         // Before its credential is taken, so that no removal of it goes unnoticed.
-        let entry = gateway.enter(&call, &destination);
+        let entry = gateway.enter(&call, &destination, held);
         let (base, credential) = gateway.address(&destination)?;
         let target = head.uri.path_and_query().ok_or(Fault::Ours)?;
         let uri = base.join(target).map_err(|_| Fault::Ours)?;

@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use chamberlain_core::id::CallId;
+use chamberlain_core::id::{CallId, UpstreamKeyId};
 use chamberlain_core::ledger::account::{AccountId, Balance};
 use chamberlain_core::money::Money;
 use chamberlain_core::resource::Resource;
+use chamberlain_core::rotation::Traffic;
 use chamberlain_core::snapshot::Snapshot;
 use chamberlain_core::time::{Clock, Entropy, Timestamp};
 use http::Uri;
@@ -33,6 +34,7 @@ use crate::recall::Recalls;
 use crate::strangers::Strangers;
 use crate::trace::Tracer;
 use crate::upstream::{BadBase, Base};
+use crate::uses::Uses;
 
 /// Where calls go.
 #[derive(Clone, Debug)]
@@ -88,6 +90,15 @@ pub struct Gateway {
     inner: Arc<Inner>,
 }
 
+/// How an upstream key is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyUse {
+    /// Calls on their way with it, those that wait included.
+    pub in_flight: u64,
+    /// What attempts with it have come to since the start.
+    pub traffic: Traffic,
+}
+
 /// What all calls share.
 pub(crate) struct Inner {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
@@ -114,6 +125,7 @@ pub(crate) struct Inner {
     /// Which answers went to whom, lately.
     pub(crate) messages: Messages,
     pub(crate) recalls: Recalls,
+    pub(crate) uses: Uses,
     /// Who is told of each call, if anybody is.
     pub(crate) tracer: OnceLock<Tracer>,
     /// Threads that carry connections.
@@ -156,6 +168,7 @@ impl Gateway {
             metrics: Metrics::default(),
             messages: Messages::default(),
             recalls: Recalls::default(),
+            uses: Uses::default(),
             tracer: OnceLock::new(),
             workers: parts.workers,
             calls: TaskTracker::new(),
@@ -188,6 +201,12 @@ impl Gateway {
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
+    }
+
+    /// What calls with an upstream key do now, and what they have come to since the start.
+    pub fn use_of(&self, key: &UpstreamKeyId) -> KeyUse {
+        let traffic = self.inner.standings.traffic(key);
+        KeyUse { in_flight: self.inner.uses.of(key), traffic }
     }
 
     /// How things stand right now.

@@ -5,6 +5,7 @@ use chamberlain_core::admission::breaker::{Breaker, BreakerState, Health};
 use chamberlain_core::admission::retry::RetryBudget;
 use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::quick::QuickMap;
+use chamberlain_core::rotation::Traffic;
 use chamberlain_core::snapshot::{BreakerSettings, RetrySettings};
 use chamberlain_core::time::Timestamp;
 use http::{HeaderMap, HeaderName};
@@ -87,6 +88,7 @@ struct Standing {
     retries: RetryBudget,
     learned: QuickMap<String, Learned>,
     rejected_at: Option<Timestamp>,
+    traffic: Traffic,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +106,7 @@ impl Standing {
             retries: RetryBudget::default(),
             learned: QuickMap::default(),
             rejected_at: None,
+            traffic: Traffic::default(),
         }
     }
 }
@@ -161,7 +164,20 @@ impl Standings {
         health: Health,
         now: Timestamp,
     ) -> bool {
-        self.with(destination, settings, |standing| standing.breaker.report(health, now))
+        self.with(destination, settings, |standing| {
+            match health {
+                Health::Success => standing.traffic.succeeded += 1,
+                Health::Failure => standing.traffic.failed += 1,
+                Health::Neutral => {}
+            }
+            standing.breaker.report(health, now)
+        })
+    }
+
+    /// What attempts with a key have come to since the start.
+    pub(crate) fn traffic(&self, key: &UpstreamKeyId) -> Traffic {
+        let destination = Destination::Key(key.clone());
+        self.all.lock().get(&destination).map(|standing| standing.traffic).unwrap_or_default()
     }
 
     /// Counts a call towards the retry budget.
@@ -193,6 +209,7 @@ impl Standings {
         now: Timestamp,
     ) -> bool {
         self.with(destination, settings, |standing| {
+            standing.traffic.rejected += 1;
             let told = standing.rejected_at.is_some_and(|at| now.ms_since(at) < REJECTED_AGAIN_MS);
             if !told {
                 standing.rejected_at = Some(now);

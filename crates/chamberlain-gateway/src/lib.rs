@@ -52,9 +52,10 @@ mod stream;
 mod tls;
 mod trace;
 mod upstream;
+mod uses;
 mod workers;
 
-pub use gateway::{Gateway, GatewayParts, StartFault, Upstream};
+pub use gateway::{Gateway, GatewayParts, KeyUse, StartFault, Upstream};
 pub use health::{BreakerLive, UpstreamLimit};
 pub use listening::{ConnectionLimits, Listening};
 pub use live::Live;

@@ -27,6 +27,7 @@ use crate::gateway::Inner;
 use crate::identify::Call;
 use crate::refuse::{Fault, Stop};
 use crate::stream::Watched;
+use crate::uses::Use;
 
 /// How often is looked. Far below the second within which a call must be ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -105,6 +106,7 @@ pub(crate) struct Entry {
     gateway: Arc<Inner>,
     call: CallId,
     recall: Arc<Recall>,
+    _held: Option<Use>,
 }
 
 impl Entry {
@@ -126,7 +128,12 @@ impl Drop for Entry {
 impl Inner {
     /// Enters a call. Whoever sends it must look again at its key *after* this: what is published
     /// before that look refuses the call, and what is published later finds it in the table.
-    pub(crate) fn enter(self: &Arc<Self>, call: &Call, destination: &Destination) -> Entry {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        call: &Call,
+        destination: &Destination,
+        held: Option<Use>,
+    ) -> Entry {
         let recall = Arc::new(Recall {
             key: call.key.clone(),
             upstream_key: destination.key().cloned(),
@@ -134,7 +141,7 @@ impl Inner {
             told: Notify::new(),
         });
         self.recalls.calls.lock().insert(call.id, recall.clone());
-        Entry { gateway: self.clone(), call: call.id, recall }
+        Entry { gateway: self.clone(), call: call.id, recall, _held: held }
     }
 
     /// Recalls every call that may not go on by what is published.

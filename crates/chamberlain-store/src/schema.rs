@@ -30,6 +30,7 @@ const STEPS: &[Step] = steps![
     "0006_mock",
     "0007_inventory",
     "0008_sinks",
+    "0009_rotations",
 ];
 
 const MAKE_STEPS_TABLE: &str = "

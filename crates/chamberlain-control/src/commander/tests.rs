@@ -19,6 +19,7 @@ use crate::testing::{Dice, Hands, NOON, real_key};
 mod audit;
 mod change;
 mod look;
+mod rotations;
 mod sinks;
 
 /// A house in a folder of its own.
@@ -39,6 +40,10 @@ impl World {
     }
 
     fn with(settings: Settings) -> World {
+        World::beside(settings, Arc::new(crate::testing::Nowhere))
+    }
+
+    fn beside(settings: Settings, web: Arc<dyn Web>) -> World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(
             folder.path(),
@@ -58,7 +63,7 @@ impl World {
             entropy,
             data: folder.path().to_owned(),
             version: "0".to_owned(),
-            web: Arc::new(crate::testing::Nowhere),
+            web,
         })
         .unwrap();
         World { folder, clock, keyring, commander: Arc::new(commander) }
@@ -68,7 +73,7 @@ impl World {
     fn restarted(self) -> World {
         let World { folder, clock, keyring: _, commander } = self;
         let (vault, settings) = (commander.vault.clone(), commander.settings());
-        let entropy = commander.entropy.clone();
+        let (entropy, web) = (commander.entropy.clone(), commander.web.clone());
         drop(commander);
         let keyring = Arc::new(Keyring::default());
         let again = Commander::new(CommanderParts {
@@ -80,7 +85,7 @@ impl World {
             entropy,
             data: folder.path().to_owned(),
             version: "0".to_owned(),
-            web: Arc::new(crate::testing::Nowhere),
+            web,
         })
         .unwrap();
         World { folder, clock, keyring, commander: Arc::new(again) }

@@ -14,6 +14,7 @@ pub mod exceed;
 mod backup;
 mod checkpoint;
 mod housekeep;
+mod rotate;
 
 /// The name of the job that pauses what used up its budget; kicked by notices.
 pub const EXCEED: &str = "exceed";
@@ -28,6 +29,8 @@ pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
         Arc::new(housekeep::Housekeep(commander.clone())),
         Arc::new(Exceed(commander.clone())),
         Arc::new(Publish(commander.clone())),
+        Arc::new(rotate::Rotate(commander.clone())),
+        Arc::new(rotate::Remind(commander.clone())),
     ]
 }
 

@@ -26,7 +26,6 @@ use serde_json::{Map, json};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep_until, timeout};
 
-use super::destination;
 use super::object::STATE;
 use super::open::OpenBatch;
 use crate::connect::Place;
@@ -187,7 +186,7 @@ impl Inner {
     ) -> Result<(Response<Incoming>, Place), Look> {
         let failed = |what: &str| Look::Failed(what.to_owned());
         let (base, credential) = self
-            .address(&destination(&batch.resource))
+            .address(&self.destination_of(&batch.resource))
             .map_err(|_| failed("the upstream key it was submitted with is not open"))?;
         let target = format!("/v1/messages/batches/{}{rest}", batch.resource.id);
         let target = target.parse().map_err(|_| failed("its id makes no path"))?;

@@ -65,7 +65,8 @@ impl Inner {
         let own = self.own_batch(&decided).await?;
         if let Some(batch) = &own {
             // Only the key it was submitted with surely reaches it.
-            decided.destination = destination(batch);
+            decided.destination = self.destination_of(batch);
+            decided.held = decided.destination.key().map(|key| self.uses.begin(key));
             self.address(&decided.destination)?;
         }
         if route != Route::Batches {
@@ -120,10 +121,17 @@ impl Inner {
     }
 }
 
-/// Where a batch is.
-fn destination(batch: &Resource) -> Destination {
-    match &batch.upstream_key {
-        Some(key) => Destination::Key(key.clone()),
-        None => Destination::Mock,
+impl Inner {
+    /// Where a batch is: with the key that it was submitted with, or with the one in whose place
+    /// another was put since then. Batches are the workspace's, and a rotation stays in it.
+    fn destination_of(&self, batch: &Resource) -> Destination {
+        let Some(key) = &batch.upstream_key else { return Destination::Mock };
+        if self.keys.is_open(key) {
+            return Destination::Key(key.clone());
+        }
+        let snapshot = self.snapshot.load();
+        let now = snapshot.environments.get(&batch.environment);
+        let now = now.and_then(|environment| environment.upstream_key.clone());
+        Destination::Key(now.unwrap_or_else(|| key.clone()))
     }
 }

@@ -162,9 +162,9 @@ impl Upload {
         form: Form,
     ) -> Result<(Upload, Request<Form>), Stop> {
         let Recorded { decided, permit, own_limit, .. } = recorded;
-        let Decided { call, head, content, destination, warnings, .. } = *decided;
+        let Decided { call, head, content, destination, held, warnings, .. } = *decided;
         // Before its credential is taken, so that no removal of it goes unnoticed.
-        let entry = gateway.enter(&call, &destination);
+        let entry = gateway.enter(&call, &destination, held);
         let (base, credential) = gateway.address(&destination)?;
         let target = head.uri.path_and_query().ok_or(Fault::Ours)?;
         let uri = base.join(target).map_err(|_| Fault::Ours)?;

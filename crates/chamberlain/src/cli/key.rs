@@ -150,8 +150,17 @@ fn facts(out: &Out, key: &UpstreamKey) -> Result<(), Failure> {
     ])
 }
 
+/// Reads a key from a file of its own.
+pub(super) fn read_secret_file(path: &std::path::Path) -> Result<Secret, Failure> {
+    let fail = |error: std::io::Error| Failure::file(path, &error);
+    let mut text = Zeroizing::new(String::with_capacity(KEY_BYTES_MAX as usize + 1));
+    let file = std::fs::File::open(path).map_err(fail)?;
+    file.take(KEY_BYTES_MAX + 1).read_to_string(&mut text).map_err(fail)?;
+    whole_key(&text)
+}
+
 /// Reads a key from where it may come from.
-fn read_secret(from_env: Option<&str>) -> Result<Secret, Failure> {
+pub(super) fn read_secret(from_env: Option<&str>) -> Result<Secret, Failure> {
     let text = match from_env {
         Some(name) => {
             Zeroizing::new(std::env::var(name).map_err(|_| {
@@ -170,6 +179,10 @@ fn read_secret(from_env: Option<&str>) -> Result<Secret, Failure> {
             text
         }
     };
+    whole_key(&text)
+}
+
+fn whole_key(text: &str) -> Result<Secret, Failure> {
     let key = text.trim();
     if key.is_empty() {
         return Err(Failure::usage("no key was given")

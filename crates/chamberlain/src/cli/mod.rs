@@ -20,6 +20,7 @@ mod mock;
 mod parse;
 mod pause;
 mod prices;
+mod rotation;
 mod sink;
 mod status;
 mod up;
@@ -89,6 +90,8 @@ enum Noun {
     Budget(budget::Budget),
     /// Rate limits: list, set
     Limit(limit::Limit),
+    /// Replace upstream keys: status, start, approve, give-key, vouch, abort, rollback, resume, list, show, timeline
+    Rotation(rotation::Rotation),
     /// Stop all calls of a scope
     Pause(pause::Pause),
     /// End a pause
@@ -136,6 +139,7 @@ impl Noun {
             Noun::Virtual(noun) => noun.run(context),
             Noun::Budget(noun) => noun.run(context),
             Noun::Limit(noun) => noun.run(context),
+            Noun::Rotation(noun) => noun.run(context),
             Noun::Pause(noun) => noun.run(context),
             Noun::Resume(noun) => noun.run(context),
             Noun::Freeze(noun) => noun.run(context),

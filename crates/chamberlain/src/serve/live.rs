@@ -5,8 +5,10 @@ use std::sync::Arc;
 use chamberlain_control::commander::Live;
 use chamberlain_control::jobs::driver::Driver;
 use chamberlain_control::reply::{BreakerLine, JobLine, Running};
+use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::{AccountId, Balance};
 use chamberlain_core::money::Money;
+use chamberlain_core::rotation::Traffic;
 use chamberlain_core::time::{Clock, Timestamp};
 use chamberlain_gateway::Gateway;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +54,11 @@ impl Live for LiveGateway {
 
     fn jobs(&self) -> Vec<JobLine> {
         self.driver.status()
+    }
+
+    fn use_of(&self, key: &UpstreamKeyId) -> (u64, Traffic) {
+        let used = self.gateway.use_of(key);
+        (used.in_flight, used.traffic)
     }
 
     fn written_off(&self, accounts: &[AccountId], let_go: Money, cost: Money) {

@@ -4,6 +4,7 @@ use chamberlain_core::id::{CallId, UpstreamKeyId};
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Intent, Outcome, Route, Settlement};
+use chamberlain_core::rotation::Traffic;
 use chamberlain_core::time::WindowKind;
 use chamberlain_core::usage::Tokens;
 
@@ -127,6 +128,10 @@ impl Live for Gateway {
 
     fn jobs(&self) -> Vec<JobLine> {
         Vec::new()
+    }
+
+    fn use_of(&self, _key: &UpstreamKeyId) -> (u64, Traffic) {
+        (0, Traffic::default())
     }
 
     fn written_off(&self, accounts: &[AccountId], charged: Money, cost: Money) {

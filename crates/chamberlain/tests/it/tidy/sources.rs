@@ -35,8 +35,12 @@ const EXPOSES: [(&str, &str); 13] = [
 ];
 
 /// The files that read an opened upstream key, and why each must.
-const READS_OPENED_KEYS: [(&str, &str); 3] = [
+const READS_OPENED_KEYS: [(&str, &str); 4] = [
     ("crates/chamberlain-control/src/admin_api/mod.rs", "the admin key goes to the Admin API"),
+    (
+        "crates/chamberlain-control/src/commander/rotations/steps.rs",
+        "a key is tried with something free, before, while and after it is in use",
+    ),
     ("crates/chamberlain-gateway/src/keys.rs", "a keyring is a source of header values"),
     ("crates/chamberlain-vault/src/parcel.rs", "a key is lent to a sink"),
 ];
