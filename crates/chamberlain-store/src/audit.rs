@@ -6,15 +6,24 @@ use std::ops::ControlFlow;
 
 use chamberlain_core::audit::merkle::{Hash, Node, node_hash};
 use chamberlain_core::audit::proof::{self, ProofError};
+use chamberlain_core::audit::record::Head;
 use chamberlain_core::audit::verify;
 use chamberlain_core::time::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Rows, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use self::blocks::Blocks;
+use self::listings::Listings;
 use crate::fault::StoreFault;
 use crate::store::Store;
 use crate::words::count_column;
 use crate::writer::log::AuditLog;
+
+pub(crate) mod blocks;
+mod filter;
+mod hashing;
+mod listings;
+
+pub use self::filter::AuditFilter;
 
 /// Hashes of subtrees from this level up are stored; smaller ones are made from leaf hashes.
 pub(crate) const STORED_LEVEL_MIN: u8 = 8;
@@ -36,55 +45,49 @@ const CHANGES: [&str; 10] = [
 /// One stored record, borrowed while it is read.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredRecord<'a> {
-    /// The row's number.
+    /// The number that it is stored under.
     pub seq: u64,
-    /// The row's time, as its column has it.
-    pub at: Timestamp,
-    /// The row's kind, as its column has it.
-    pub kind: &'a str,
-    /// The row's subject, as its column has it; records of a call have none there.
-    pub subject: Option<&'a str>,
     /// The bytes that were hashed.
     pub bytes: &'a [u8],
     /// The leaf hash stored with them.
     pub leaf: &'a [u8],
+    /// What a search finds it by; `None` where no search finds it, as is right for records of a
+    /// call.
+    pub listed: Option<Listing<'a>>,
+}
+
+/// What a search finds a record by, as its columns have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing<'a> {
+    /// Its kind.
+    pub kind: &'a str,
+    /// What it is about.
+    pub subject: &'a str,
 }
 
 impl<'a> StoredRecord<'a> {
     /// The record as core's verifier takes it, every column included. What is not even of the form
     /// that this store writes is handed on as something that cannot be true.
     pub fn found(&self) -> verify::StoredRecord<'a> {
-        let of_call = matches!(self.kind, "call.intent" | "call.settled");
-        let subject = self.subject.or((!of_call).then_some(""));
+        let unlisted = Listing { kind: "", subject: "" };
+        let listed = self.listed.or_else(|| (!is_of_call(self.bytes)).then_some(unlisted));
         verify::StoredRecord {
             seq: self.seq,
             bytes: Some(self.bytes),
             leaf: Hash::try_from(self.leaf).unwrap_or_default(),
             columns: verify::Columns {
-                at: Some(self.at),
-                kind: Some(self.kind),
-                subject,
+                kind: listed.map(|listed| listed.kind),
+                subject: listed.map(|listed| listed.subject),
                 ..verify::Columns::default()
             },
         }
     }
 }
 
-/// Which records of the audit log to read.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct AuditFilter {
-    /// From this number on.
-    pub from: u64,
-    /// Up to, but not including, this number.
-    pub to: Option<u64>,
-    /// Not before.
-    pub since: Option<Timestamp>,
-    /// Before.
-    pub until: Option<Timestamp>,
-    /// Exactly this kind, or every kind under it when it ends with a dot (`budget.`).
-    pub kind: Option<String>,
-    /// Exactly this subject. Records of a call are found through the call instead.
-    pub subject: Option<String>,
+/// Whether these are the bytes of a record of a call, which no search needs to find.
+fn is_of_call(bytes: &[u8]) -> bool {
+    let kind = Head::read(bytes).map(|head| head.kind);
+    kind.is_some_and(|kind| matches!(kind, b"\"call.intent\"" | b"\"call.settled\""))
 }
 
 /// A signed head of the log.
@@ -107,14 +110,21 @@ impl Store {
     pub fn audit_each(
         &self,
         from: u64,
-        each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
+        mut each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreFault> {
         self.read(|connection| {
-            let mut query = connection.prepare_cached(
-                "SELECT seq, at, kind, subject, bytes, leaf FROM audit
-                 WHERE seq >= ?1 ORDER BY seq",
-            )?;
-            hand_out(query.query([from])?, each)
+            let mut query = connection.prepare_cached(blocks::SELECT)?;
+            let mut blocks = Blocks::select(&mut query, from, i64::MAX)?;
+            let mut listings = connection.prepare_cached(Listings::SELECT)?;
+            let mut listings = Listings::select(&mut listings, from)?;
+            while let Some(block) = blocks.next()? {
+                for found in block.records().filter(|found| found.seq >= from) {
+                    if each(listings.with(found)?).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
         })
     }
 
@@ -125,14 +135,20 @@ impl Store {
     pub fn audit_matching(
         &self,
         filter: &AuditFilter,
-        each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
+        mut each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreFault> {
-        let (conditions, values) = filter.conditions();
-        self.read(|connection| {
-            let mut query = connection.prepare(&format!(
-                "SELECT seq, at, kind, subject, bytes, leaf FROM audit {conditions} ORDER BY seq"
-            ))?;
-            hand_out(query.query(params_from_iter(values))?, each)
+        if filter.is_listed() {
+            return self.read(|connection| filter::listed(connection, filter, each));
+        }
+        let mut end = ControlFlow::Continue(());
+        self.audit_each(filter.from, |record| {
+            if filter.to.is_some_and(|to| record.seq >= to) {
+                return ControlFlow::Break(());
+            }
+            if filter.matches(&record) {
+                end = each(record);
+            }
+            end
         })
     }
 
@@ -142,10 +158,8 @@ impl Store {
     /// When the log cannot be read.
     pub fn audit_record(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreFault> {
         self.read(|connection| {
-            Ok(connection
-                .prepare_cached("SELECT bytes FROM audit WHERE seq = ?1")?
-                .query_row([seq], |row| row.get(0))
-                .optional()?)
+            let block = blocks::block_of(connection, seq)?;
+            Ok(block.and_then(|block| block.record(seq).map(|found| found.bytes.to_vec())))
         })
     }
 
@@ -263,68 +277,6 @@ impl Store {
     }
 }
 
-impl AuditFilter {
-    fn conditions(&self) -> (String, Vec<Value>) {
-        let (mut sql, mut values) = (String::from("WHERE true"), Vec::new());
-        let mut add = |condition: &str, value: Option<Value>| {
-            values.extend(value);
-            sql.push_str(" AND ");
-            sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
-        };
-        if self.from > 0 {
-            add("seq >= ?", Some(Value::Integer(count_column(self.from))));
-        }
-        if let Some(to) = self.to {
-            add("seq < ?", Some(Value::Integer(count_column(to))));
-        }
-        if let Some(since) = self.since {
-            add("at >= ?", Some(Value::Integer(since.ms())));
-        }
-        if let Some(until) = self.until {
-            add("at < ?", Some(Value::Integer(until.ms())));
-        }
-        if let Some(kind) = &self.kind {
-            match kind.strip_suffix('.') {
-                None => add("kind = ?", Some(Value::Text(kind.clone()))),
-                // A family of kinds is a range of texts: the character after the dot is the slash.
-                Some(family) => {
-                    add("kind >= ?", Some(Value::Text(kind.clone())));
-                    add("kind < ?", Some(Value::Text(format!("{family}/"))));
-                }
-            }
-            if !kind.starts_with("call.") {
-                // All of these have one; said so, the index of such records applies.
-                add("subject IS NOT NULL", None);
-            }
-        }
-        if let Some(subject) = &self.subject {
-            add("subject = ?", Some(Value::Text(subject.clone())));
-        }
-        (sql, values)
-    }
-}
-
-fn hand_out(
-    mut rows: Rows<'_>,
-    mut each: impl FnMut(StoredRecord<'_>) -> ControlFlow<()>,
-) -> Result<(), StoreFault> {
-    while let Some(row) = rows.next()? {
-        let record = StoredRecord {
-            seq: row.get(0)?,
-            at: Timestamp::from_ms(row.get(1)?),
-            // Text that is no text was not written here; the verifier finds it by what it is not.
-            kind: row.get_ref(2)?.as_str().unwrap_or_default(),
-            subject: row.get_ref(3)?.as_str_or_null().unwrap_or(Some("")),
-            bytes: row.get_ref(4)?.as_blob().map_err(rusqlite::Error::from)?,
-            leaf: row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?,
-        };
-        if each(record).is_break() {
-            break;
-        }
-    }
-    Ok(())
-}
-
 fn unproven(error: ProofError<StoreFault>) -> StoreFault {
     match error {
         ProofError::Read(fault) => fault,
@@ -334,14 +286,16 @@ fn unproven(error: ProofError<StoreFault>) -> StoreFault {
 
 /// How many records there are, and the last one's leaf hash (zeros without any) and moment.
 pub(crate) fn end(connection: &Connection) -> Result<(u64, Hash, Option<Timestamp>), StoreFault> {
-    let last = connection
-        .prepare_cached("SELECT seq, leaf, at FROM audit ORDER BY seq DESC LIMIT 1")?
-        .query_row([], |row| {
-            let seq: u64 = row.get(0)?;
-            Ok((seq + 1, row.get(1)?, Some(Timestamp::from_ms(row.get(2)?))))
-        })
-        .optional()?;
-    Ok(last.unwrap_or_default())
+    let Some(block) = blocks::last(connection)? else { return Ok(Default::default()) };
+    let Some(last) = block.records().last() else { return Ok(Default::default()) };
+    let leaf = Hash::try_from(last.leaf)
+        .map_err(|_| StoreFault::Damaged(format!("audit record {}", last.seq)))?;
+    Ok((last.seq + 1, leaf, Head::read(last.bytes).map(|head| head.at)))
+}
+
+/// The leaf hash of a record.
+pub(crate) fn leaf(connection: &Connection, seq: u64) -> Result<Option<Hash>, StoreFault> {
+    Ok(blocks::leaves(connection, seq, seq + 1)?.pop())
 }
 
 /// The hash of a complete subtree.
@@ -357,10 +311,7 @@ pub(crate) fn node(connection: &Connection, node: Node) -> Result<Hash, StoreFau
     }
     let count = 1usize << level;
     let first = index << level;
-    let mut query = connection
-        .prepare_cached("SELECT leaf FROM audit WHERE seq >= ?1 AND seq < ?2 ORDER BY seq")?;
-    let rows = query.query_map(params![first, first + count as u64], |row| row.get(0))?;
-    let mut hashes: Vec<Hash> = rows.collect::<Result<_, _>>()?;
+    let mut hashes = blocks::leaves(connection, first, first + count as u64)?;
     if hashes.len() != count {
         return Err(gone());
     }

@@ -15,6 +15,10 @@ use crate::file;
 /// Pages in the log from which on it is moved.
 const PAGES_MIN: i32 = 1_000;
 
+/// Pages that the log grows by until it is tried again where some could not be moved. Each try sorts
+/// all that are not moved yet.
+const PAGES_STEP: i32 = 250;
+
 /// Pages in the log from which on the writer moves them itself: it writes faster than the thread
 /// moves, and the log would grow without end.
 const PAGES_MAX: i32 = 32_000;
@@ -22,12 +26,18 @@ const PAGES_MAX: i32 = 32_000;
 /// Starts the thread and has the writer's connection wake it. It ends with that connection.
 pub(crate) fn start(writer: &mut Connection, path: &Path) -> Result<JoinHandle<()>, StoreFault> {
     let (wake, woken) = sync_channel(1);
+    let mut tried_at = 0;
     writer.wal_hook(Some(move |wal: &mut Wal, pages: i32| {
+        // The log has begun anew.
+        if pages < tried_at {
+            tried_at = 0;
+        }
         if pages >= PAGES_MAX && pages % PAGES_MIN < 64 {
             // An error from here would pass for a failed commit, and the commit has succeeded.
             let moved = wal.checkpoint();
             moved.unwrap_or_else(|error| tracing::warn!(%error, "the store could not checkpoint its write-ahead log"));
-        } else if pages >= PAGES_MIN {
+        } else if pages >= PAGES_MIN.max(tried_at + PAGES_STEP) {
+            tried_at = pages;
             nudge(&wake);
         }
         Ok(())

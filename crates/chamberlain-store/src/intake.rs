@@ -56,7 +56,7 @@ pub(crate) enum Entry<'a> {
 #[derive(Debug)]
 pub(crate) enum Found {
     Intent(Arc<Intent>),
-    Settlement(Box<Settlement>),
+    Settlement(Arc<Settlement>),
     Notice(Box<Notice>),
 }
 

@@ -39,7 +39,7 @@ mod words;
 mod write_off;
 mod writer;
 
-pub use audit::{AuditFilter, StoredCheckpoint, StoredRecord};
+pub use audit::{AuditFilter, Listing, StoredCheckpoint, StoredRecord};
 pub use calls::{CallEnd, CallFilter, CallOrder, CallRow, CallSum};
 pub use change::{Change, Facts};
 pub use costs::{CostBy, CostFilter, CostSum};

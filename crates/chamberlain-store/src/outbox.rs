@@ -4,7 +4,7 @@ use chamberlain_core::audit::record::Principal;
 use chamberlain_core::id::EffectId;
 use chamberlain_core::record::Notice;
 use chamberlain_core::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use crate::change::{Change, Facts};
@@ -164,10 +164,9 @@ impl Change<'_> {
         payload: &Value,
     ) -> Result<EffectId, StoreFault> {
         let leaf = self
-            .connection
-            .prepare_cached("SELECT leaf FROM audit WHERE seq = ?1")?
-            .query_row([cause], |row| row.get(0))
-            .optional()?
+            .state
+            .log
+            .leaf(self.connection, cause)?
             .ok_or_else(|| StoreFault::Missing(format!("audit record {cause}")))?;
         let written = Written { seq: cause, leaf };
         insert(self.connection, &written, kind, &payload.to_string(), self.now())

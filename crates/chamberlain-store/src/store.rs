@@ -109,7 +109,7 @@ impl Store {
     pub fn settle(&self, settlement: Settlement) {
         // They are those of the intent.
         let settlement = Settlement { accounts: Vec::new(), ..settlement };
-        self.push(Item::Settle(Box::new(settlement)));
+        self.push(Item::Settle(Arc::new(settlement)));
     }
 
     /// Raises leases, all or none. When the answer is `Ok`, they survive a power loss.

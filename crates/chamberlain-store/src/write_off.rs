@@ -66,6 +66,7 @@ impl State {
         truth: &Truth<'_>,
     ) -> Result<Learned, StoreFault> {
         let column = money_column("a cost", truth.cost)?;
+        self.rows.flush(connection)?;
         let found = connection
             .prepare_cached(
                 "SELECT certainty IS 'unsettled', seq, account_set, cost, power_lost FROM calls

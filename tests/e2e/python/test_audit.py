@@ -25,6 +25,24 @@ def root(leaves: list[bytes]) -> bytes:
     return hashlib.sha256(b"\x01" + root(leaves[:split]) + root(leaves[split:])).digest()
 
 
+def stored(store: sqlite3.Connection) -> list[tuple[int, bytes, bytes]]:
+    """Number, bytes and leaf hash of every record. A row holds many: `heads` has 36 bytes for each
+    (the length of its bytes, the highest first, and its leaf hash), `bytes` has them one after the
+    other, and `first` is the number of the first."""
+    records = []
+    for first, heads, data in store.execute(
+        "SELECT first, heads, bytes FROM audit_blocks ORDER BY first"
+    ):
+        start = 0
+        for place in range(len(heads) // 36):
+            head = heads[36 * place : 36 * place + 36]
+            end = start + int.from_bytes(head[:4], "big")
+            records.append((first + place, data[start:end], head[4:]))
+            start = end
+        assert len(heads) % 36 == 0 and start == len(data)
+    return records
+
+
 def some_calls(house, count=5):
     key = house.virtual_key("audited")["key"]
     for _ in range(count):
@@ -73,7 +91,8 @@ def test_stored_bytes_are_what_was_hashed(own_house):
     some_calls(own_house)
     own_house.stop()
     with sqlite3.connect(next(own_house.data.glob("*.db"))) as store:
-        rows = store.execute("SELECT seq, bytes, leaf FROM audit ORDER BY seq").fetchall()
+        rows = stored(store)
+    assert [seq for seq, _, _ in rows] == list(range(len(rows)))
     kinds = set()
     for _, body, digest in rows:
         assert leaf(body) == digest
@@ -87,8 +106,11 @@ def test_an_edit_is_found_and_located(own_house):
     own_house.stop()
     path = next(own_house.data.glob("*.db"))
     with sqlite3.connect(path) as store:
-        body = store.execute("SELECT bytes FROM audit WHERE seq = 3").fetchone()[0]
-        store.execute("UPDATE audit SET bytes = ? WHERE seq = 3", (body.replace(b"a", b"b", 1),))
+        body = stored(store)[3][1]
+        # `replace` in SQL is for text; the record is somewhere in the bytes of its block.
+        for first, data in store.execute("SELECT first, bytes FROM audit_blocks").fetchall():
+            changed = data.replace(body, body.replace(b"a", b"b", 1))
+            store.execute("UPDATE audit_blocks SET bytes = ? WHERE first = ?", (changed, first))
     found = own_house.json("audit", "verify", ok=(3,))
     assert not found["ok"]
     assert found["problems"][0]["seq"] == 3

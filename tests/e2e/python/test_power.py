@@ -114,4 +114,6 @@ def records(folder: Path) -> int:
             if (folder / name).exists():
                 shutil.copy(folder / name, copy)
         with sqlite3.connect(Path(copy) / "chamberlain.db") as store:
-            return store.execute("SELECT count(*) FROM audit").fetchone()[0]
+            return store.execute(
+                "SELECT ifnull(sum(length(heads)), 0) / 36 FROM audit_blocks"
+            ).fetchone()[0]

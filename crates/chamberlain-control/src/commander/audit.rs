@@ -4,12 +4,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use chamberlain_core::audit::checkpoint::Checkpoint as Head;
-use chamberlain_core::audit::merkle::{Hash, to_hex};
+use chamberlain_core::audit::merkle::to_hex;
 use chamberlain_core::audit::note::VerifierKey;
 use chamberlain_core::audit::proof;
 use chamberlain_core::audit::record::{Principal, Record};
 use chamberlain_core::audit::tlog_proof::TlogProof;
-use chamberlain_core::audit::verify::{Columns, Report, StoredRecord, Verifier};
+use chamberlain_core::audit::verify::{Report, Verifier};
 use chamberlain_store::{AuditFilter, Change, Facts, Store, StoreFault, StoredCheckpoint};
 use serde_json::json;
 
@@ -38,21 +38,15 @@ impl Commander {
         external.iter().for_each(|note| verifier.checkpoint(note));
         let mut kept = Kept { store: &self.store, above: None };
         let mut fault = None;
-        let each = |record: chamberlain_store::StoredRecord<'_>| {
+        let each = |record: chamberlain_store::StoredRecord<'_>, hash| {
             if let Err(unread) = kept.hand_over(record.seq, &mut verifier) {
                 fault = Some(unread);
                 return ControlFlow::Break(());
             }
-            verifier.record(StoredRecord {
-                seq: record.seq,
-                bytes: Some(record.bytes),
-                // A hash of another length is as wrong as a hash can be.
-                leaf: Hash::try_from(record.leaf).unwrap_or_default(),
-                columns: Columns { at: Some(record.at), ..Columns::default() },
-            });
+            verifier.hashed(record.found(), hash);
             ControlFlow::Continue(())
         };
-        self.store.audit_each(0, each).map_err(from_store)?;
+        self.store.audit_hashed(each).map_err(from_store)?;
         fault.map_or(Ok(()), Err).map_err(from_store)?;
         kept.hand_over(u64::MAX, &mut verifier).map_err(from_store)?;
         let last = self.last_checkpoint()?;

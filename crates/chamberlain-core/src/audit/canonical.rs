@@ -190,7 +190,7 @@ pub fn boolean(out: &mut Vec<u8>, yes: bool) {
 fn escape(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')) {
+    while let Some(at) = special(rest) {
         out.extend_from_slice(&rest[..at]);
         match rest[at] {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -209,6 +209,17 @@ fn escape(out: &mut Vec<u8>, text: &str) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+/// Where the first byte stands that cannot be in a text as it is. Looks at sixteen at once: hardly
+/// any text has one.
+fn special(bytes: &[u8]) -> Option<usize> {
+    let is_special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let sound = |block: &&[u8; 16]| !block.iter().fold(false, |any, byte| any | is_special(byte));
+    let before = 16 * blocks.iter().take_while(sound).count();
+    let block = blocks.get(before / 16).map_or(rest, |block| block);
+    block.iter().position(is_special).map(|at| before + at)
 }
 
 #[cfg(test)]

@@ -36,10 +36,10 @@ pub fn to_hex(hash: &Hash) -> String {
     text.into_iter().map(char::from).collect()
 }
 
-/// Writes the lower-case hexadecimal digits of a hash.
-pub(super) fn push_hex(out: &mut Vec<u8>, hash: &Hash) {
+/// Writes the lower-case hexadecimal digits of bytes.
+pub(super) fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in hash {
+    for byte in bytes {
         out.push(DIGITS[usize::from(byte >> 4)]);
         out.push(DIGITS[usize::from(byte & 15)]);
     }

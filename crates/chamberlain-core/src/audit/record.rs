@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::canonical::{self, Object};
 use super::merkle::{self, Hash};
-use crate::id::VirtualKeyId;
+use crate::id::{CallId, VirtualKeyId};
 use crate::ledger::account::{AccountId, Scope};
 use crate::record::{Certainty, Intent, Notice, Outcome, Route, Settlement, Severity};
 use crate::time::Timestamp;
@@ -97,7 +97,7 @@ pub fn intent_with(out: &mut Vec<u8>, place: &Place, intent: &Intent, accounts: 
     let actor = |out: &mut Vec<u8>| {
         canonical::display(out, &format_args!("virtual_key:{}", intent.virtual_key));
     };
-    head(out, place, intent.at, actor, "call.intent", |out| canonical::display(out, &intent.call));
+    head(out, place, intent.at, actor, "call.intent", |out| call(out, intent.call));
     let mut facts = Object::open(out);
     facts.member("accounts").extend_from_slice(accounts);
     facts.text("environment", Some(intent.environment.as_str()));
@@ -118,7 +118,7 @@ pub fn intent_with(out: &mut Vec<u8>, place: &Place, intent: &Intent, accounts: 
 /// the intent and are not repeated.
 pub fn settlement(out: &mut Vec<u8>, place: &Place, end: &Settlement) {
     let actor = |out: &mut Vec<u8>| canonical::plain(out, "chamberlain");
-    head(out, place, end.at, actor, "call.settled", |out| canonical::display(out, &end.call));
+    head(out, place, end.at, actor, "call.settled", |out| call(out, end.call));
     let mut facts = Object::open(out);
     facts.count("attempts", u64::from(end.attempts));
     canonical::plain(facts.member("certainty"), certainty(end.certainty));
@@ -195,6 +195,13 @@ fn head(
     out.extend_from_slice(b",\"subject\":");
     subject(out);
     out.extend_from_slice(b",\"facts\":");
+}
+
+/// Writes a call's id as it displays, and faster.
+fn call(out: &mut Vec<u8>, call: CallId) {
+    out.extend_from_slice(b"\"call_");
+    merkle::push_hex(out, &call.to_bytes());
+    out.push(b'"');
 }
 
 fn flag(facts: &mut Object<'_>, name: &'static str, yes: bool) {

@@ -3,7 +3,6 @@
 //! Each runs inside the writer's transaction. What is refused is refused before its first write;
 //! a fault after that undoes the whole transaction.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use chamberlain_core::audit::record;
@@ -12,36 +11,13 @@ use chamberlain_core::ledger::account::{Balance, Grant, LeaseWanted};
 use chamberlain_core::money::Money;
 use chamberlain_core::record::{Certainty, Intent, Notice, Settlement, Severity};
 use chamberlain_core::time::Timestamp;
-use rusqlite::{Connection, Statement, ToSql, params};
+use rusqlite::{Connection, params};
 use serde_json::json;
 
-use super::state::{Fresh, OpenCall, State};
+use super::state::{OpenCall, State};
 use crate::fault::StoreFault;
 use crate::outbox;
-use crate::words::{count_column, money_column, word};
-
-const INSERT_CALL: &str = "
-    INSERT INTO calls (seq, id, at, virtual_key, environment, upstream_key, route, operation, model,
-                       max_tokens, stream, source, reserved, account_set, intent_seq)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-
-/// The same and what [`CLOSE_CALL`] adds, for calls that ended before their row was written.
-const INSERT_CLOSED_CALL: &str = "
-    INSERT INTO calls (seq, id, at, virtual_key, environment, upstream_key, route, operation, model,
-                       max_tokens, stream, source, reserved, account_set, intent_seq,
-                       closed_seq, closed_at, outcome, certainty, cost, served_model,
-                       tokens_input, tokens_write_5m, tokens_write_1h, tokens_read, tokens_output,
-                       status, upstream_request_id, stop_reason, attempts, first_byte_ms,
-                       duration_ms)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-            ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)";
-
-const CLOSE_CALL: &str = "
-    UPDATE calls SET closed_seq = ?2, closed_at = ?3, outcome = ?4, certainty = ?5, cost = ?6,
-        served_model = ?7, tokens_input = ?8, tokens_write_5m = ?9, tokens_write_1h = ?10,
-        tokens_read = ?11, tokens_output = ?12, status = ?13, upstream_request_id = ?14,
-        stop_reason = ?15, attempts = ?16, first_byte_ms = ?17, duration_ms = ?18
-    WHERE seq = ?1 AND closed_seq IS NULL";
+use crate::words::money_column;
 
 const CLOSE_LOST_CALL: &str = "
     UPDATE calls SET closed_seq = ?2, closed_at = ?3, certainty = 'unsettled', cost = reserved,
@@ -89,7 +65,7 @@ impl State {
         intent: &Arc<Intent>,
     ) -> Result<(), Trouble> {
         let reserved = money_column("a reservation", intent.reserved).map_err(Trouble::Refused)?;
-        if self.open.contains_key(&intent.call) || is_known(connection, intent.call)? {
+        if self.is_known(connection, intent.call)? {
             let problem = format!("{} has an intent already", intent.call);
             return Err(Trouble::Refused(StoreFault::Conflict(problem)));
         }
@@ -103,8 +79,10 @@ impl State {
         self.log.append(connection, intent.at, "call.intent", None, |out, place| {
             record::intent_with(out, place, intent, &named.audited);
         })?;
-        self.open.insert(intent.call, OpenCall { seq, reserved, set: set.id });
-        self.fresh.insert(intent.call, Fresh { intent: Arc::clone(intent), intent_seq });
+        let open = OpenCall { seq, reserved, set: set.id };
+        self.open.insert(intent.call, open);
+        self.rows.begin(open, Arc::clone(intent), intent_seq);
+        self.last_id = self.last_id.max(intent.call);
         if let Some(key) = &intent.upstream_key
             && self.is_new_use(key, intent.at)
         {
@@ -118,20 +96,16 @@ impl State {
     pub(crate) fn settle(
         &mut self,
         connection: &Connection,
-        settlement: &Settlement,
+        settlement: &Arc<Settlement>,
     ) -> Result<(), Trouble> {
         let Some(open) = self.open.get(&settlement.call).copied() else {
             return self.refuse_settlement(connection, settlement);
         };
-        let settlement = trusted(settlement, open);
-        let settlement = settlement.as_ref();
+        let settlement = &trusted(settlement, open);
         let unsettled = settlement.certainty == Certainty::Unsettled;
         let set = self.books.set(connection, open.set)?;
         let closed_seq = self.log.next();
-        match self.fresh.remove(&settlement.call) {
-            Some(fresh) => insert_closed_row(connection, open, &fresh, closed_seq, settlement)?,
-            None => close_row(connection, open.seq, closed_seq, settlement)?,
-        }
+        self.rows.end(connection, open, closed_seq, Arc::clone(settlement))?;
         let reserved = Money::from_pico(i128::from(open.reserved));
         self.books.change(&set, |balance| {
             release(balance, reserved)?;
@@ -153,7 +127,7 @@ impl State {
         power_lost: bool,
         now: Timestamp,
     ) -> Result<(), Trouble> {
-        self.write_fresh(connection)?;
+        self.rows.flush(connection)?;
         let Some(open) = self.open.remove(&call) else { return Ok(()) };
         let reserved = Money::from_pico(i128::from(open.reserved));
         let notice = Notice {
@@ -234,24 +208,17 @@ impl State {
         Ok(())
     }
 
-    /// Writes the rows of calls that have none yet.
-    pub(crate) fn write_fresh(&mut self, connection: &Connection) -> Result<(), StoreFault> {
-        if self.fresh.is_empty() {
-            return Ok(());
+    /// Whether there was ever an intent of this call.
+    fn is_known(&self, connection: &Connection, call: CallId) -> Result<bool, StoreFault> {
+        // Ids grow with time, so most calls that begin need no look.
+        if call > self.last_id {
+            return Ok(false);
         }
-        let open = &self.open;
-        let mut rows: Vec<_> = self
-            .fresh
-            .drain()
-            .filter_map(|(call, fresh)| Some((*open.get(&call)?, fresh)))
-            .collect();
-        rows.sort_unstable_by_key(|(open, _)| open.seq);
-        let mut insert = connection.prepare_cached(INSERT_CALL)?;
-        for (open, fresh) in &rows {
-            bind_intent(&mut insert, *open, fresh)?;
-            insert.raw_execute()?;
+        if self.open.contains_key(&call) || self.rows.has_ended(call) {
+            return Ok(true);
         }
-        Ok(())
+        let mut query = connection.prepare_cached("SELECT 1 FROM calls WHERE id = ?1")?;
+        Ok(query.exists([call.to_bytes()])?)
     }
 
     fn refuse_settlement(
@@ -259,7 +226,7 @@ impl State {
         connection: &Connection,
         settlement: &Settlement,
     ) -> Result<(), Trouble> {
-        let closed = is_known(connection, settlement.call)?;
+        let closed = self.is_known(connection, settlement.call)?;
         let reason = if closed { "it is closed already" } else { "it has no intent" };
         tracing::error!(call = %settlement.call, reason, "a settlement was refused");
         self.note(
@@ -283,9 +250,9 @@ impl State {
 
 /// The settlement as far as it can be believed: what is charged is never below nothing, and an
 /// unknown outcome is never charged below its reservation.
-fn trusted(settlement: &Settlement, open: OpenCall) -> Cow<'_, Settlement> {
+fn trusted(settlement: &Arc<Settlement>, open: OpenCall) -> Arc<Settlement> {
     let reserved = Money::from_pico(i128::from(open.reserved));
-    let mut trusted = Cow::Borrowed(settlement);
+    let mut trusted = Arc::clone(settlement);
     if settlement.reserved != reserved {
         tracing::error!(
             call = %settlement.call,
@@ -293,128 +260,17 @@ fn trusted(settlement: &Settlement, open: OpenCall) -> Cow<'_, Settlement> {
             reserved_usd = %reserved.to_decimal(),
             "a settlement claims another reservation than its intent; the intent counts"
         );
-        trusted.to_mut().reserved = reserved;
+        Arc::make_mut(&mut trusted).reserved = reserved;
     }
     if settlement.cost.is_negative() {
         let (call, cost_usd) = (settlement.call, settlement.cost.to_decimal());
         tracing::error!(%call, cost_usd, "a settlement has a cost below nothing; its reservation counts");
-        trusted.to_mut().certainty = Certainty::Unsettled;
+        Arc::make_mut(&mut trusted).certainty = Certainty::Unsettled;
     }
     if trusted.certainty == Certainty::Unsettled && trusted.cost < reserved {
-        trusted.to_mut().cost = reserved;
+        Arc::make_mut(&mut trusted).cost = reserved;
     }
     trusted
-}
-
-fn is_known(connection: &Connection, call: CallId) -> Result<bool, StoreFault> {
-    let mut query = connection.prepare_cached("SELECT 1 FROM calls WHERE id = ?1")?;
-    Ok(query.exists([call.to_bytes()])?)
-}
-
-/// Binds what an intent says, from the first parameter on.
-fn bind_intent(
-    statement: &mut Statement<'_>,
-    open: OpenCall,
-    fresh: &Fresh,
-) -> Result<(), StoreFault> {
-    let Fresh { intent, intent_seq } = fresh;
-    let source = intent.source.to_string();
-    bind(
-        statement,
-        1,
-        &[
-            &open.seq,
-            &intent.call.to_bytes(),
-            &intent.at.ms(),
-            &intent.virtual_key.as_str(),
-            &intent.environment.as_str(),
-            &intent.upstream_key.as_ref().map(|id| id.as_str()),
-            &word(intent.route),
-            &intent.operation,
-            &intent.model,
-            &count_column(intent.max_tokens),
-            &intent.stream,
-            &source,
-            &open.reserved,
-            &open.set,
-            intent_seq,
-        ],
-    )
-}
-
-/// Binds what a settlement says, from the parameter `first` on.
-fn bind_end(
-    statement: &mut Statement<'_>,
-    first: usize,
-    closed_seq: u64,
-    settlement: &Settlement,
-) -> Result<(), StoreFault> {
-    let tokens = &settlement.tokens;
-    bind(
-        statement,
-        first,
-        &[
-            &closed_seq,
-            &settlement.at.ms(),
-            &word(settlement.outcome),
-            &word(settlement.certainty),
-            // No call costs nine million dollars; if one says so, balances and audit stay exact.
-            &money_column("a cost", settlement.cost).unwrap_or(i64::MAX),
-            &settlement.served_model,
-            &count_column(tokens.input),
-            &count_column(tokens.cache_write_5m),
-            &count_column(tokens.cache_write_1h),
-            &count_column(tokens.cache_read),
-            &count_column(tokens.output),
-            &settlement.status,
-            &settlement.upstream_request_id,
-            &settlement.stop_reason,
-            &settlement.attempts,
-            &settlement.first_byte_ms.map(count_column),
-            &count_column(settlement.duration_ms),
-        ],
-    )
-}
-
-fn bind(
-    statement: &mut Statement<'_>,
-    first: usize,
-    values: &[&dyn ToSql],
-) -> Result<(), StoreFault> {
-    for (place, value) in (first..).zip(values) {
-        statement.raw_bind_parameter(place, value)?;
-    }
-    Ok(())
-}
-
-fn insert_closed_row(
-    connection: &Connection,
-    open: OpenCall,
-    fresh: &Fresh,
-    closed_seq: u64,
-    settlement: &Settlement,
-) -> Result<(), StoreFault> {
-    let mut insert = connection.prepare_cached(INSERT_CLOSED_CALL)?;
-    bind_intent(&mut insert, open, fresh)?;
-    bind_end(&mut insert, 16, closed_seq, settlement)?;
-    insert.raw_execute()?;
-    Ok(())
-}
-
-fn close_row(
-    connection: &Connection,
-    seq: i64,
-    closed_seq: u64,
-    settlement: &Settlement,
-) -> Result<(), StoreFault> {
-    let mut update = connection.prepare_cached(CLOSE_CALL)?;
-    bind(&mut update, 1, &[&seq])?;
-    bind_end(&mut update, 2, closed_seq, settlement)?;
-    if update.raw_execute()? == 1 {
-        return Ok(());
-    }
-    let problem = format!("{} is open in memory and not in the store", settlement.call);
-    Err(StoreFault::Damaged(problem))
 }
 
 /// Lets a reservation go; `None` when less is reserved, which would mean that it was let go twice.

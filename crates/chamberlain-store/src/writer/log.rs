@@ -7,11 +7,9 @@ use chamberlain_core::record::Notice;
 use chamberlain_core::time::Timestamp;
 use rusqlite::{Connection, params};
 
+use crate::audit::blocks::Pending;
 use crate::audit::{self, STORED_LEVEL_MIN};
 use crate::fault::StoreFault;
-
-const INSERT: &str =
-    "INSERT INTO audit (seq, at, kind, subject, bytes, leaf) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 /// A record that was written.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +20,12 @@ pub(crate) struct Written {
     pub(crate) leaf: Hash,
 }
 
-/// The end of the log, and room to write a record in.
+/// The end of the log, and the records that are not in the file yet.
 pub(crate) struct AuditLog {
     log: Log,
     /// What the last record says when it was written.
     last_at: Option<Timestamp>,
-    bytes: Vec<u8>,
+    pending: Pending,
     completed: Vec<(Node, Hash)>,
 }
 
@@ -45,7 +43,7 @@ impl AuditLog {
         let frontier = Frontier::from_bytes(&state)
             .ok_or_else(|| StoreFault::Damaged("the audit tree's edge".into()))?;
         let log = Log::resume(frontier, last);
-        Ok(AuditLog { log, last_at, bytes: Vec::new(), completed: Vec::new() })
+        Ok(AuditLog { log, last_at, pending: Pending::default(), completed: Vec::new() })
     }
 
     /// The number of the next record.
@@ -63,7 +61,8 @@ impl AuditLog {
         self.last_at
     }
 
-    /// Writes one record. `subject` is `None` for the records of a call, which its row points at.
+    /// Adds one record, which is in the file after [`AuditLog::flush`]. `subject` is `None` for the
+    /// records of a call, which its row points at.
     pub(crate) fn append(
         &mut self,
         connection: &Connection,
@@ -73,29 +72,49 @@ impl AuditLog {
         write: impl FnOnce(&mut Vec<u8>, &Place),
     ) -> Result<Written, StoreFault> {
         let place = self.log.place();
-        self.bytes.clear();
-        write(&mut self.bytes, &place);
+        let start = self.pending.bytes().len();
+        write(self.pending.bytes(), &place);
         let completed = &mut self.completed;
-        let leaf = self.log.append_with(&self.bytes, |node, hash| {
+        let leaf = self.log.append_with(self.pending.since(start), |node, hash| {
             if node.level >= STORED_LEVEL_MIN {
                 completed.push((node, *hash));
             }
         });
-        connection.prepare_cached(INSERT)?.execute(params![
-            place.seq,
-            at.ms(),
-            kind,
-            subject,
-            self.bytes,
-            leaf
-        ])?;
+        self.pending.seal(place.seq, start, &leaf);
         self.last_at = Some(at);
+        if let Some(subject) = subject {
+            connection
+                .prepare_cached(
+                    "INSERT INTO audit_finder (seq, kind, subject) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![place.seq, kind, subject])?;
+        }
         for (node, hash) in self.completed.drain(..) {
             connection
                 .prepare_cached("INSERT INTO audit_nodes (level, place, hash) VALUES (?1, ?2, ?3)")?
                 .execute(params![node.level, node.index, hash])?;
         }
+        if self.pending.is_full() {
+            self.pending.flush(connection)?;
+        }
         Ok(Written { seq: place.seq, leaf })
+    }
+
+    /// Writes what was added into the open transaction.
+    pub(crate) fn flush(&mut self, connection: &Connection) -> Result<(), StoreFault> {
+        self.pending.flush(connection)
+    }
+
+    /// The leaf hash of a record, also of one that is not in the file yet.
+    pub(crate) fn leaf(
+        &self,
+        connection: &Connection,
+        seq: u64,
+    ) -> Result<Option<Hash>, StoreFault> {
+        match self.pending.leaf(seq) {
+            Some(leaf) => Ok(Some(leaf)),
+            None => audit::leaf(connection, seq),
+        }
     }
 
     /// Writes a notice.

@@ -9,6 +9,7 @@ pub(crate) mod books;
 pub(crate) mod calls;
 pub(crate) mod log;
 pub(crate) mod queue;
+mod rows;
 pub(crate) mod state;
 mod straggler;
 

@@ -38,9 +38,13 @@ const NOTICES_MAX: usize = 4_096;
 /// is not kept until the last.
 const BATCH_MAX: usize = 2_048;
 
-/// How long the writer lets what is in the intake gather before it moves it into the tables. Whoever
-/// reads, leases or changes does not wait for it.
-const GATHER: Duration = Duration::from_millis(10);
+/// How long what calls hand over may wait until the writer appends it to the intake, where nobody
+/// else does.
+const APPEND_AFTER: Duration = Duration::from_millis(10);
+
+/// How many times as long the writer lets what is in the intake gather before it moves it into the
+/// tables. Whoever reads, leases or changes does not wait for it.
+const GATHER: u32 = 5;
 
 /// The work of a change.
 pub(crate) type Job = Box<dyn FnOnce(&mut Change<'_>) -> Result<(), StoreFault> + Send>;
@@ -61,7 +65,7 @@ pub(crate) struct Order {
 pub(crate) enum Item {
     /// Somebody waits for the commit of an intent only where the intake is not enough.
     Intend(Arc<Intent>, Option<oneshot::Sender<Result<(), StoreFault>>>),
-    Settle(Box<Settlement>),
+    Settle(Arc<Settlement>),
     Lease(Vec<LeaseWanted>, oneshot::Sender<Result<Vec<Grant>, StoreFault>>),
     Note(Box<Notice>),
     Bind(Box<Keeping>, oneshot::Sender<Result<Binding, StoreFault>>),
@@ -376,7 +380,13 @@ impl Queue {
                         && inner.suppressed == Suppressed::default()
                         && inner.failure.is_none()
                 });
-                self.wake.wait_while_for(&mut inner, |inner| inner.may_gather(), GATHER);
+                for _ in 0..GATHER {
+                    self.wake.wait_while_for(&mut inner, |inner| inner.may_gather(), APPEND_AFTER);
+                    if !inner.may_gather() {
+                        break;
+                    }
+                    MutexGuard::unlocked(&mut inner, || self.write_ahead());
+                }
             }
         }
         drop(inner);

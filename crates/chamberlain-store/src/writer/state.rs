@@ -2,16 +2,15 @@
 //! log. After a rollback all of it is read anew, so that memory never knows more than the store.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use chamberlain_core::id::{CallId, UpstreamKeyId};
 use chamberlain_core::quick::QuickMap;
-use chamberlain_core::record::Intent;
 use chamberlain_core::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::books::Books;
 use super::log::AuditLog;
+use super::rows::Rows;
 use crate::fault::StoreFault;
 
 /// An upstream key's last use is written down when it is this much later than the last time.
@@ -28,21 +27,14 @@ pub(crate) struct OpenCall {
     pub(crate) set: i64,
 }
 
-/// An open call whose row is not written yet.
-#[derive(Debug)]
-pub(crate) struct Fresh {
-    pub(crate) intent: Arc<Intent>,
-    /// Its `call.intent` in the audit log.
-    pub(crate) intent_seq: u64,
-}
-
 /// Everything the writer remembers.
 pub(crate) struct State {
     pub(crate) books: Books,
     pub(crate) log: AuditLog,
     pub(crate) open: QuickMap<CallId, OpenCall>,
-    /// Those of them without a row; none between two transactions.
-    pub(crate) fresh: QuickMap<CallId, Fresh>,
+    pub(crate) rows: Rows,
+    /// No call has a greater id.
+    pub(crate) last_id: CallId,
     /// The last number given to a row.
     last_call: i64,
     used: HashMap<UpstreamKeyId, Timestamp>,
@@ -60,7 +52,8 @@ impl State {
             books: Books::default(),
             log,
             open,
-            fresh: QuickMap::default(),
+            rows: Rows::default(),
+            last_id: last_id(connection)?,
             last_call,
             used: HashMap::new(),
         })
@@ -74,7 +67,8 @@ impl State {
 
     /// Writes what is pending into the open transaction.
     pub(crate) fn flush(&mut self, connection: &Connection) -> Result<(), StoreFault> {
-        self.write_fresh(connection)?;
+        self.rows.flush(connection)?;
+        self.log.flush(connection)?;
         self.books.flush(connection)
     }
 
@@ -104,4 +98,14 @@ pub(crate) fn open_calls(connection: &Connection) -> Result<Vec<(CallId, OpenCal
         Ok((id, OpenCall { seq: row.get(1)?, reserved: row.get(2)?, set: row.get(3)? }))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The greatest id that a call has.
+fn last_id(connection: &Connection) -> Result<CallId, StoreFault> {
+    let id = connection
+        .prepare_cached("SELECT max(id) FROM calls")?
+        .query_row([], |row| row.get::<_, Option<[u8; 16]>>(0))
+        .optional()?
+        .flatten();
+    Ok(CallId::from_bytes(id.unwrap_or_default()))
 }

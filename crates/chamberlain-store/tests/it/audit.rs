@@ -130,60 +130,263 @@ fn run(sql: &str) -> impl FnOnce(&Connection) {
     }
 }
 
-/// Changes the bytes of a record and gives them the hash that belongs to them.
-fn rewrite(connection: &Connection, seq: u64) {
-    let bytes: Vec<u8> = connection
-        .query_row("SELECT bytes FROM audit WHERE seq = ?1", [seq], |row| row.get(0))
-        .unwrap();
-    let text = String::from_utf8(bytes).unwrap();
-    let text = text.replace("alpha", "omega").replace("Something", "Nothing");
-    connection
-        .execute(
-            "UPDATE audit SET bytes = ?2, leaf = ?3 WHERE seq = ?1",
-            rusqlite::params![seq, text.as_bytes(), leaf_hash(text.as_bytes())],
-        )
-        .unwrap();
+/// A record of the log as somebody falsifies it.
+#[derive(Clone, Debug)]
+struct Stored {
+    seq: u64,
+    bytes: Vec<u8>,
+    leaf: [u8; 32],
+}
+
+impl Stored {
+    /// Changes the bytes and gives them the hash that belongs to them.
+    fn rewrite(&mut self) {
+        let text = std::str::from_utf8(&self.bytes).unwrap();
+        let text = text.replace("alpha", "omega").replace("Something", "Nothing");
+        self.bytes = text.into_bytes();
+        self.leaf = leaf_hash(&self.bytes);
+    }
+}
+
+/// Takes the log apart.
+fn stored(connection: &Connection) -> Vec<Stored> {
+    let mut query =
+        connection.prepare("SELECT first, heads, bytes FROM audit_blocks ORDER BY first").unwrap();
+    let mut rows = query.query([]).unwrap();
+    let mut records = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let (heads, bytes): (Vec<u8>, Vec<u8>) = (row.get(1).unwrap(), row.get(2).unwrap());
+        let mut rest = &bytes[..];
+        for (seq, head) in (row.get(0).unwrap()..).zip(heads.as_chunks::<36>().0) {
+            let (length, leaf) = head.split_first_chunk().unwrap();
+            let (bytes, later) = rest.split_at(u32::from_be_bytes(*length) as usize);
+            rest = later;
+            records.push(Stored { seq, bytes: bytes.to_vec(), leaf: leaf.try_into().unwrap() });
+        }
+    }
+    records
+}
+
+/// Puts a log together, in blocks of ten.
+fn store(connection: &Connection, records: &[Stored]) {
+    connection.execute("DELETE FROM audit_blocks", []).unwrap();
+    for block in records.chunk_by(|one, next| next.seq == one.seq + 1 && next.seq % 10 > 0) {
+        let head = |record: &Stored| {
+            let length = record.bytes.len() as u32;
+            [&length.to_be_bytes()[..], &record.leaf].concat()
+        };
+        let heads: Vec<u8> = block.iter().flat_map(head).collect();
+        let bytes: Vec<u8> = block.iter().flat_map(|record| record.bytes.clone()).collect();
+        connection
+            .execute(
+                "INSERT INTO audit_blocks (first, heads, bytes) VALUES (?1, ?2, ?3)",
+                rusqlite::params![block[0].seq, heads, bytes],
+            )
+            .unwrap();
+    }
+}
+
+/// Changes the log record by record.
+fn edit(change: impl FnOnce(&mut Vec<Stored>)) -> impl FnOnce(&Connection) {
+    move |connection| {
+        let mut records = stored(connection);
+        change(&mut records);
+        store(connection, &records);
+    }
+}
+
+/// Gives every record from `from` on a number that is `by` higher.
+fn renumber(records: &mut [Stored], by: i64) {
+    records.iter_mut().for_each(|record| record.seq = record.seq.strict_add_signed(by));
 }
 
 #[test]
 fn every_falsification_is_found_at_its_place() {
-    let bytes = "UPDATE audit
-         SET bytes = CAST(replace(CAST(bytes AS TEXT), 'alpha', 'omega') AS BLOB) WHERE seq = 4";
-    let leaf = "UPDATE audit SET leaf = zeroblob(32) WHERE seq = 4";
-    let short = "UPDATE audit SET leaf = x'00' WHERE seq = 4";
-    for sql in [bytes, leaf, short] {
-        assert_eq!(falsified(run(sql)), (4, Fault::Changed), "{sql}");
-    }
-    assert_eq!(falsified(|sql| rewrite(sql, 4)), (4, Fault::Replaced));
-    let gone = "DELETE FROM audit WHERE seq = 4";
-    assert_eq!(falsified(run(gone)), (4, Fault::Gap { count: 1 }));
-    let closed = "DELETE FROM audit WHERE seq = 4;
-                  UPDATE audit SET seq = -seq WHERE seq > 4;
-                  UPDATE audit SET seq = -seq - 1 WHERE seq < -4";
-    assert_eq!(falsified(run(closed)).0, 4, "removed, and the rest renumbered");
-    let swapped = "UPDATE audit SET seq = -1 WHERE seq = 4; UPDATE audit SET seq = 4 WHERE seq = 6;
-                   UPDATE audit SET seq = 6 WHERE seq = -1";
-    assert_eq!(falsified(run(swapped)).0, 4);
-    let inserted = "UPDATE audit SET seq = -seq WHERE seq >= 4;
-                    UPDATE audit SET seq = -seq + 1 WHERE seq <= -4;
-                    INSERT INTO audit SELECT 4, at, kind, subject, bytes, leaf FROM audit WHERE seq = 2";
-    assert_eq!(falsified(run(inserted)).0, 4);
-    let columns = [
-        ("at = at + 1", 4, "at"),
-        ("kind = 'call.settled'", 4, "kind"),
-        ("subject = 'staging'", 18, "subject"),
-        ("subject = NULL", 18, "subject"),
-        ("kind = CAST(x'ff' AS TEXT)", 18, "kind"),
-    ];
-    for (set, seq, column) in columns {
-        let sql = format!("UPDATE audit SET {set} WHERE seq = {seq}");
-        assert_eq!(falsified(run(&sql)), (seq, Fault::Column { column }), "{sql}");
-    }
-    let cut = "DELETE FROM audit WHERE seq >= 30; DELETE FROM checkpoints WHERE size > 30";
-    assert_eq!(falsified(run(cut)), (30, Fault::CutShort { size: 40 }));
-    let (index, fault) = falsified(|sql| rewrite(sql, 39));
+    let bytes = edit(|log| log[4].bytes[80] ^= 1);
+    assert_eq!(falsified(bytes), (4, Fault::Changed));
+    let leaf = edit(|log| log[4].leaf = [0; 32]);
+    assert_eq!(falsified(leaf), (4, Fault::Changed));
+    assert_eq!(falsified(edit(|log| log[4].rewrite())), (4, Fault::Replaced));
+    let gone = edit(|log| drop(log.remove(4)));
+    assert_eq!(falsified(gone), (4, Fault::Gap { count: 1 }));
+    let closed = edit(|log| {
+        log.remove(4);
+        renumber(&mut log[4..], -1);
+    });
+    assert_eq!(falsified(closed).0, 4, "removed, and the rest renumbered");
+    let swapped = edit(|log| {
+        log.swap(4, 6);
+        (log[4].seq, log[6].seq) = (4, 6);
+    });
+    assert_eq!(falsified(swapped).0, 4);
+    let inserted = edit(|log| {
+        renumber(&mut log[4..], 1);
+        let twin = Stored { seq: 4, ..log[2].clone() };
+        log.insert(4, twin);
+    });
+    assert_eq!(falsified(inserted).0, 4);
+    let cut = "DELETE FROM checkpoints WHERE size > 30";
+    let cut = |sql: &Connection| (edit(|log| log.truncate(30))(sql), run(cut)(sql)).1;
+    assert_eq!(falsified(cut), (30, Fault::CutShort { size: 40 }));
+    let (index, fault) = falsified(edit(|log| log[39].rewrite()));
     assert_eq!(fault, Fault::Rewritten { size: 40 }, "the last record has no next one");
     assert!(index >= 20, "the first half is vouched for");
+}
+
+#[test]
+fn a_list_that_would_hide_a_record_is_found() {
+    let lists = [
+        ("UPDATE audit_finder SET kind = 'call.settled' WHERE seq = 18", 18, "kind"),
+        ("UPDATE audit_finder SET kind = CAST(x'ff' AS TEXT) WHERE seq = 18", 18, "kind"),
+        ("UPDATE audit_finder SET subject = 'staging' WHERE seq = 18", 18, "subject"),
+        ("UPDATE audit_finder SET seq = 17 WHERE seq = 18", 17, "kind"),
+        ("DELETE FROM audit_finder WHERE seq = 18", 18, "kind"),
+        ("INSERT INTO audit_finder VALUES (4, 'budget.changed', 'alpha')", 4, "kind"),
+    ];
+    for (sql, seq, column) in lists {
+        assert_eq!(falsified(run(sql)), (seq, Fault::Column { column }), "{sql}");
+    }
+}
+
+/// What can be done to a block that holds the records `first` to `last`: gives what to do, and the
+/// record at which it must be found.
+type Damage = fn(&mut Dice, first: u64, last: u64, heads: &mut Vec<u8>, bytes: &mut Vec<u8>) -> u64;
+
+struct Dice(u64);
+
+impl Dice {
+    /// SplitMix64: the same damage on every run.
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ mixed >> 31) % bound as u64) as usize
+    }
+}
+
+/// The record of a block whose bytes hold the byte at `place`.
+fn owner(first: u64, heads: &[u8], place: usize) -> u64 {
+    let mut end = 0;
+    let before = heads.as_chunks::<36>().0.iter().take_while(|head| {
+        end += u32::from_be_bytes(head[..4].try_into().unwrap()) as usize;
+        end <= place
+    });
+    first + before.count() as u64
+}
+
+const DAMAGES: [(&str, Damage); 7] = [
+    ("a byte of the records is another", |dice, first, _, heads, bytes| {
+        let place = dice.below(bytes.len());
+        bytes[place] ^= 1 << dice.below(8);
+        owner(first, heads, place)
+    }),
+    ("a byte of the heads is another", |dice, first, _, heads, _| {
+        let place = dice.below(heads.len());
+        heads[place] ^= 1 << dice.below(8);
+        first + place as u64 / 36
+    }),
+    ("a byte of the records is gone", |dice, first, _, heads, bytes| {
+        // One of two equal neighbours is the same as the other; take the first of a row.
+        let mut place = dice.below(bytes.len());
+        while place > 0 && bytes[place - 1] == bytes[place] {
+            place -= 1;
+        }
+        bytes.remove(place);
+        owner(first, heads, place)
+    }),
+    ("something is put behind the records", |dice, _, last, _, bytes| {
+        bytes.extend(std::iter::repeat_n(b'x', 1 + dice.below(600)));
+        last
+    }),
+    ("the records are cut", |dice, first, _, heads, bytes| {
+        let place = dice.below(bytes.len());
+        bytes.truncate(place);
+        owner(first, heads, place)
+    }),
+    ("the heads are cut inside of one", |dice, first, last, heads, _| {
+        let kept = dice.below((last - first + 1) as usize);
+        heads.truncate(36 * kept + 1 + dice.below(35));
+        first + kept as u64
+    }),
+    ("a record lends the next one bytes", |dice, first, last, heads, _| {
+        let place = dice.below((last - first) as usize);
+        let by = 1 + dice.below(60) as u32;
+        for (head, less) in [(place, true), (place + 1, false)] {
+            let length: &mut [u8] = &mut heads[36 * head..36 * head + 4];
+            let old = u32::from_be_bytes((&*length).try_into().unwrap());
+            let new = if less { old - by } else { old + by };
+            length.copy_from_slice(&new.to_be_bytes());
+        }
+        first + place as u64
+    }),
+];
+
+/// A thousand of each kind, on a log of several blocks.
+#[test]
+fn damage_to_a_block_is_found_at_its_record() {
+    let house = House::new();
+    let store = house.open();
+    for _ in 0..8 {
+        let call = intent("alpha", usd(1));
+        intend(&store, &call);
+        store.settle(settlement(&call, usd(1), Certainty::Settled));
+        store.note(notice("call.refused", Severity::Info));
+    }
+    settle_down(&store);
+    let sql = house.sql();
+    sql.pragma_update(None, "synchronous", "OFF").unwrap();
+    edit(|log| assert_eq!(log.len(), 24))(&sql);
+    let (firsts, size) = ([0, 10, 20], 24);
+    assert!(verified(&store, &[], &[]).is_sound());
+    let mut dice = Dice(7);
+    for (name, damage) in DAMAGES {
+        for round in 0..1_000 {
+            let place = dice.below(firsts.len());
+            let first = firsts[place];
+            let last = firsts.get(place + 1).unwrap_or(&size) - 1;
+            let row = "SELECT heads, bytes FROM audit_blocks WHERE first = ?1";
+            let sound: (Vec<u8>, Vec<u8>) =
+                sql.query_row(row, [first], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let (mut heads, mut bytes) = sound.clone();
+            let index = damage(&mut dice, first, last, &mut heads, &mut bytes);
+            let put = "UPDATE audit_blocks SET heads = ?2, bytes = ?3 WHERE first = ?1";
+            sql.execute(put, rusqlite::params![first, heads, bytes]).unwrap();
+            let report = verified(&store, &[], &[]);
+            let named = report.integrity.as_ref().map(|finding| finding.index);
+            assert_eq!(named, Some(index), "{name}, round {round}: {report:?}");
+            sql.execute(put, rusqlite::params![first, sound.0, sound.1]).unwrap();
+        }
+    }
+    assert!(verified(&store, &[], &[]).is_sound());
+}
+
+#[test]
+fn blocks_that_are_moved_or_gone_are_found() {
+    let in_tens = |change: &'static str| {
+        move |sql: &Connection| {
+            edit(|_| ())(sql);
+            run(change)(sql);
+        }
+    };
+    let gone = in_tens("DELETE FROM audit_blocks WHERE first = 20");
+    assert_eq!(falsified(gone), (20, Fault::Gap { count: 10 }));
+    let hidden = in_tens("UPDATE audit_blocks SET first = -first WHERE first = 20");
+    assert_eq!(falsified(hidden), (20, Fault::Gap { count: 10 }));
+    let later = in_tens("UPDATE audit_blocks SET first = 21 WHERE first = 20");
+    let (index, fault) = falsified(later);
+    assert!(matches!((index, &fault), (20 | 21, Fault::Moved { .. })), "{index}: {fault}");
+    let earlier = in_tens("UPDATE audit_blocks SET first = 19 WHERE first = 20");
+    assert_eq!(falsified(earlier), (19, Fault::OutOfOrder));
+    let swapped = "UPDATE audit_blocks SET first = -1 WHERE first = 10;
+                   UPDATE audit_blocks SET first = 10 WHERE first = 20;
+                   UPDATE audit_blocks SET first = 20 WHERE first = -1";
+    assert_eq!(falsified(in_tens(swapped)).0, 10);
+    let twice = "INSERT INTO audit_blocks SELECT first + 5, heads, bytes FROM audit_blocks
+                 WHERE first = 20";
+    assert_eq!(falsified(in_tens(twice)).0, 25);
+    let nothing = "INSERT INTO audit_blocks VALUES (40, x'', x'')";
+    assert_eq!(falsified(in_tens(nothing)), (40, Fault::Changed));
 }
 
 #[test]
@@ -235,6 +438,10 @@ fn records_are_found_by_number_time_kind_and_subject() {
     assert_eq!(found(kind("budget.threshold")), [19, 39]);
     assert_eq!(found(kind("budget.")), [19, 39]);
     assert_eq!(found(kind("budget")), [0; 0]);
+    assert_eq!(found(kind("call.")).len(), 38, "records of calls and refusals");
+    assert_eq!(found(kind("call.intent")).len(), 18);
+    let late = AuditFilter { from: 19, to: Some(39), ..kind("budget.threshold") };
+    assert_eq!(found(late), [19]);
     let subject = AuditFilter { subject: Some("production".into()), ..kind("call.") };
     assert_eq!(found(subject), [18, 38]);
     let later = AuditFilter { since: Some(now().plus_ms(1)), ..all() };

@@ -1,13 +1,13 @@
 //! Calls as they are listed and summed up.
 
 use chamberlain_core::money::Money;
-use chamberlain_core::record::{Certainty, Outcome};
+use chamberlain_core::record::{Certainty, Intent, Outcome};
 use chamberlain_store::{CallFilter, CallOrder, Store};
 
 use crate::support::*;
 
 /// Five calls: 1 to 4 dollars closed in reverse order, the last one open.
-fn five(store: &Store) -> Vec<chamberlain_core::record::Intent> {
+fn five(store: &Store) -> Vec<Intent> {
     let calls: Vec<_> = (1..=5)
         .map(|n| intent_at(if n < 3 { "alpha" } else { "beta" }, usd(10), now().plus_ms(n * 1_000)))
         .collect();
@@ -100,4 +100,60 @@ fn sums_are_exact_beyond_64_bits() {
     assert_eq!(sum.cost, Money::from_pico(i128::from(i64::MAX) * 3));
     assert_eq!(sum.cost, balance(&store, &calls[0].accounts[0]).settled);
     assert_eq!((sum.calls, sum.tokens.input), (3, 300));
+}
+
+/// Many calls of one transaction are written by one statement: each keeps its own values.
+#[test]
+fn calls_written_together_are_read_back_one_by_one() {
+    let house = House::new();
+    let store = house.open();
+    let calls: Vec<Intent> = (0..150)
+        .map(|n| Intent {
+            max_tokens: n,
+            operation: n.is_multiple_of(2).then(|| format!("operation {n}")),
+            ..intent_at(&format!("key{}", n % 7), usd(9), now().plus_ms(n as i64 / 3))
+        })
+        .collect();
+    let end = |n: usize| settlement(&calls[n], usd(n as i64 % 9), Certainty::Settled);
+    let matches = |ended: &dyn Fn(usize) -> bool| {
+        let filter = CallFilter { order: CallOrder::OldestFirst, ..CallFilter::default() };
+        let rows = store.calls(&filter).unwrap();
+        assert_eq!(rows.len(), calls.len());
+        for (n, (row, call)) in rows.iter().zip(&calls).enumerate() {
+            assert_eq!((row.id, row.seq, row.max_tokens), (call.call, n as u64 + 1, n as u64));
+            assert_eq!((&row.virtual_key, &row.operation), (&call.virtual_key, &call.operation));
+            let cost = row.end.as_ref().map(|end| end.cost);
+            assert_eq!(cost, ended(n).then_some(usd(n as i64 % 9)), "{n}");
+            assert_eq!(store.call(call.call).unwrap().as_ref(), Some(row));
+        }
+    };
+    // Nobody waits, so all of it comes in few transactions.
+    calls.iter().for_each(|call| drop(store.intend(call.clone())));
+    (0..150).filter(|n| n % 3 == 0).for_each(|n| store.settle(end(n)));
+    matches(&|n| n % 3 == 0);
+    (0..150).filter(|n| n % 3 > 0).for_each(|n| store.settle(end(n)));
+    matches(&|_| true);
+}
+
+#[test]
+fn an_intent_that_comes_again_is_on_record_once() {
+    let house = House::new();
+    let store = house.open();
+    let calls: Vec<Intent> = (0..40).map(|_| intent("alpha", usd(1))).collect();
+    let twice = |which: &Intent| {
+        drop(store.intend(which.clone()));
+        store.settle(settlement(which, usd(1), Certainty::Settled));
+    };
+    // In the transaction of its end, in a later one, and after a start.
+    calls.iter().chain(&calls[3..5]).for_each(twice);
+    settle_down(&store);
+    twice(&calls[7]);
+    settle_down(&store);
+    drop(store);
+    let store = house.open();
+    drop(store.intend(calls[9].clone()));
+    settle_down(&store);
+    assert_eq!(store.calls(&CallFilter::default()).unwrap().len(), 40);
+    let kinds = kinds(&store);
+    assert_eq!(kinds.iter().filter(|kind| *kind == "call.intent").count(), 40);
 }

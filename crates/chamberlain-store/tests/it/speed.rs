@@ -56,6 +56,35 @@ fn many_calls_at_once() {
     println!("{} bytes per call, write-ahead log included", bytes / CALLS as u64);
 }
 
+/// For callgrind, which counts the instructions of each thread: transactions of as many calls as
+/// `WAVE` says (32), `CALLS` of them (3,200), of twenty keys. The difference between two counts of
+/// calls is what a call costs.
+#[test]
+#[ignore = "a measurement"]
+fn the_work_of_a_call() {
+    let number = |name: &str, otherwise: usize| {
+        std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
+    };
+    let (count, wave) = (number("CALLS", 3_200), number("WAVE", 32));
+    let house = House::new();
+    let store = house.open();
+    let keys: Vec<String> = (0..20).map(|n| format!("0123456789ab{n:04}")).collect();
+    let calls: Vec<_> = (0..count)
+        .map(|n| {
+            let at = now().plus_ms(n as i64 / 4);
+            intent_at(&keys[n * 7 % keys.len()], usd(1), at)
+        })
+        .collect();
+    for wave in calls.chunks(wave) {
+        for answer in wave.iter().map(|call| store.intend(call.clone())).collect::<Vec<_>>() {
+            answer.blocking_recv().unwrap().unwrap();
+        }
+        wave.iter().for_each(|call| store.settle(settlement(call, usd(1), Certainty::Settled)));
+        // A reader waits for the transaction.
+        store.meta("nothing").unwrap();
+    }
+}
+
 #[test]
 #[ignore = "a measurement"]
 fn one_call_after_the_other() {

@@ -196,19 +196,31 @@ pub(crate) fn balance(store: &Store, account: &AccountId) -> Balance {
     found.map(|(_, balance)| balance).unwrap_or_default()
 }
 
-/// Reads the whole audit log with core's verifier, with checkpoints from elsewhere.
+/// Reads the whole audit log with core's verifier, with checkpoints from elsewhere, on one core and
+/// on several.
 pub(crate) fn verified(store: &Store, trusted: &[VerifierKey], elsewhere: &[String]) -> Report {
-    let mut verifier = Verifier::new(trusted.to_vec(), 0);
-    elsewhere.iter().for_each(|note| verifier.checkpoint(note));
-    for stored in store.checkpoints().unwrap() {
-        verifier.checkpoint(std::str::from_utf8(&stored.note).unwrap());
-    }
+    let verifier = || {
+        let mut verifier = Verifier::new(trusted.to_vec(), 0);
+        elsewhere.iter().for_each(|note| verifier.checkpoint(note));
+        for stored in store.checkpoints().unwrap() {
+            verifier.checkpoint(std::str::from_utf8(&stored.note).unwrap());
+        }
+        verifier
+    };
+    let (mut alone, mut together) = (verifier(), verifier());
     let each = |record: StoredRecord<'_>| {
-        verifier.record(record.found());
+        alone.record(record.found());
         std::ops::ControlFlow::Continue(())
     };
     store.audit_each(0, each).unwrap();
-    verifier.finish()
+    let each = |record: StoredRecord<'_>, hash| {
+        together.hashed(record.found(), hash);
+        std::ops::ControlFlow::Continue(())
+    };
+    store.audit_hashed(each).unwrap();
+    let report = together.finish();
+    assert_eq!(alone.finish(), report);
+    report
 }
 
 /// The kinds of all audit records, in order.

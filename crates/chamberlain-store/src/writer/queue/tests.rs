@@ -37,7 +37,7 @@ fn intent(number: u64) -> Arc<Intent> {
 }
 
 fn settle(queue: &Queue, intent: &Intent) {
-    queue.push(Item::Settle(Box::new(Settlement {
+    queue.push(Item::Settle(Arc::new(Settlement {
         call: intent.call,
         at: intent.at,
         outcome: Outcome::Completed,
