@@ -1,6 +1,6 @@
 //! Replacing an upstream key, planned or in an emergency, as a machine of durable stages.
 //!
-//! [`decide`] says what is to be done next; whoever does it writes the intent down first, then
+//! [`decide()`] says what is to be done next; whoever does it writes the intent down first, then
 //! acts, then writes down what came of it with [`Rotation::settled`]. So a process that dies at any
 //! point finds, when it starts again, the intent and does the step over; every step may be done
 //! twice. The order makes the promise: *the new key is handed in, tried, put into use, watched and
