@@ -71,6 +71,18 @@ commands! {
     KeyShow, "key.show", reply::UpstreamKey, false;
     /// Forgets an upstream key: its secret is erased here; upstream it stays valid.
     KeyRemove, "key.remove", reply::UpstreamKey, true;
+    /// Says more about an upstream key.
+    KeyAnnotate, "key.annotate", reply::UpstreamKey, true;
+    /// Gives an upstream key another name, here and where asked at Anthropic.
+    KeyRename, "key.rename", reply::UpstreamKey, true;
+    /// Asks upstream whether a key works.
+    KeyVerify, "key.verify", reply::KeyVerified, true;
+    /// Takes over a table of keys, without their values.
+    KeyImport, "key.import", reply::KeyImported, true;
+    /// Checks a `secrets-rotation-policy.yaml`, and brings its dates up to date where asked.
+    KeyPolicy, "key.policy", reply::RotationPolicy, true;
+    /// Lays the inventory beside what Anthropic lists.
+    KeySync, "key.sync", reply::KeySync, true;
     /// Seals the key of Anthropic's Admin API, in the place of the one before.
     AdminKeyAdd, "key.admin.add", reply::AdminKey, true;
     /// Shows whether there is an admin key, never the key.
@@ -183,7 +195,9 @@ commands! {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyAdd {
-    /// A name for people, unique among keys in use.
+    /// A name for people, unique among keys in use. Empty: one by the convention is made. The name
+    /// of a listed key gives that key its value.
+    #[serde(default)]
     pub name: String,
     /// The environment it is for; absent makes it the shared key of all environments that have
     /// none of their own. The environment's earlier key is superseded, not forgotten.
@@ -191,6 +205,96 @@ pub struct KeyAdd {
     pub environment: Option<String>,
     /// The Anthropic key.
     pub secret: SecretText,
+    /// What else is known of it.
+    #[serde(default)]
+    pub about: KeyAbout,
+    /// Seal it without putting it into use.
+    #[serde(default)]
+    pub staged: bool,
+}
+
+/// What people say about an upstream key. What is absent stays as it is; an empty text forgets it.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyAbout {
+    /// The first part of its name.
+    pub project: Option<String>,
+    /// The one team that answers for it.
+    pub team: Option<String>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// Why it was made: `initial_setup`, `scheduled_rotation`, `new_environment`, `compromise`.
+    pub created_for: Option<String>,
+    /// Why it is kept as it is.
+    pub rationale: Option<String>,
+    /// The day it was made at Anthropic.
+    pub created_on: Option<String>,
+    /// The day it took over from the one before it.
+    pub last_rotated_on: Option<String>,
+    /// When Anthropic stops taking it: a day (its end) or RFC 3339.
+    pub expires: Option<String>,
+    /// Its id at Anthropic.
+    pub anthropic_id: Option<String>,
+    /// Not to be called unused up to this day; wants a reason. Empty ends it.
+    pub exempt_until: Option<String>,
+    /// Why it may rest.
+    pub exempt_reason: Option<String>,
+}
+
+/// `key.annotate`
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyAnnotate {
+    /// Id or name.
+    pub key: String,
+    /// What to say about it.
+    pub about: KeyAbout,
+}
+
+/// `key.rename`
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyRename {
+    /// Id or name.
+    pub key: String,
+    /// The new name; empty for one by the convention.
+    pub name: String,
+    /// Rename it at Anthropic, too.
+    pub at_anthropic: bool,
+}
+
+/// `key.verify`
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyVerify {
+    /// Id or name.
+    pub key: String,
+    /// Only the probe that costs nothing.
+    pub free: bool,
+    /// The model that it is to reach; the cheapest one when absent.
+    pub model: Option<String>,
+}
+
+/// `key.policy`
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyPolicy {
+    /// The file, absolute; absent takes `keys.rotation_policy`.
+    pub file: Option<String>,
+    /// Set its dates to those of the inventory.
+    pub update: bool,
+}
+
+/// `key.import`
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyImport {
+    /// The table: comma-separated values, YAML or Markdown.
+    pub table: String,
+    /// What it is called in messages.
+    pub file: String,
+    /// Say what would be done, and do nothing.
+    pub dry_run: bool,
 }
 
 /// `key.list`
@@ -649,6 +753,8 @@ macro_rules! bare {
 }
 
 bare! {
+    /// `key.sync`
+    KeySync;
     /// `key.admin.show`
     AdminKeyShow;
     /// `audit.checkpoint`

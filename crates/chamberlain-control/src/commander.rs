@@ -43,9 +43,14 @@ mod batches;
 mod calls;
 mod costs;
 mod doctor;
+mod key_probe;
+mod key_profile;
+mod key_sync;
+mod key_take_over;
 mod keys;
 mod pauses;
 mod reload;
+mod rotation_policy;
 mod rotations;
 mod sinks;
 mod status;
@@ -321,6 +326,12 @@ impl Commander {
             Command::KeyList(asked) => json(self.key_list(&asked)),
             Command::KeyShow(asked) => json(self.key_show(&asked)),
             Command::KeyRemove(asked) => json(self.key_remove(actor, asked)),
+            Command::KeyAnnotate(asked) => json(self.key_annotate(actor, asked)),
+            Command::KeyRename(asked) => json(self.key_rename(actor, &asked)),
+            Command::KeyVerify(asked) => json(self.key_verify(actor, &asked)),
+            Command::KeyImport(asked) => json(self.key_import(actor, &asked)),
+            Command::KeyPolicy(asked) => json(self.key_policy(actor, &asked)),
+            Command::KeySync(asked) => json(self.key_sync(actor, &asked)),
             Command::AdminKeyAdd(asked) => json(self.admin_key_add(actor, asked)),
             Command::AdminKeyShow(_) => json(self.admin_key_show()),
             Command::AdminKeyRemove(asked) => json(self.admin_key_remove(actor, asked)),

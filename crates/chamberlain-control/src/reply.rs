@@ -9,9 +9,12 @@ use std::collections::BTreeMap;
 use chamberlain_core::admission::breaker::BreakerState;
 use chamberlain_core::admission::key::KeyState;
 use chamberlain_core::admission::policy::Policy;
+use chamberlain_core::keys::finding::{Finding, FindingKind};
+use chamberlain_core::keys::profile::CreatedFor;
+use chamberlain_core::keys::schedule::Because;
 use chamberlain_core::ledger::price::Lifecycle;
 use chamberlain_core::money::Money;
-use chamberlain_core::record::{Certainty, Outcome, Route};
+use chamberlain_core::record::{Certainty, Outcome, Route, Severity};
 use chamberlain_core::rotation::{Kind, Stage};
 use chamberlain_core::sink::fault::{Effect, Standing};
 use chamberlain_core::snapshot::{Budgets, Limits};
@@ -84,6 +87,209 @@ pub struct UpstreamKey {
     pub last_used_at: Option<Moment>,
     /// The environments whose calls leave with it now.
     pub serves: Vec<String>,
+    /// The first part of its name.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The team that answers for it.
+    #[serde(default)]
+    pub team: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub purpose: Option<String>,
+    /// Why it was made.
+    #[serde(default)]
+    pub created_for: Option<CreatedFor>,
+    /// Why it is kept as it is.
+    #[serde(default)]
+    pub rationale: Option<String>,
+    /// The day it was made at Anthropic.
+    #[serde(default)]
+    pub created_on: Option<Date>,
+    /// The day it took over from the one before it.
+    #[serde(default)]
+    pub last_rotated_on: Option<Date>,
+    /// The day it is to be replaced; `null` for a removed key.
+    #[serde(default)]
+    pub next_rotation_on: Option<Date>,
+    /// Why that day.
+    #[serde(default)]
+    pub next_rotation_because: Option<Because>,
+    /// When Anthropic stops taking it.
+    #[serde(default)]
+    pub expires_at: Option<Moment>,
+    /// Its id at Anthropic.
+    #[serde(default)]
+    pub anthropic_id: Option<String>,
+    /// Its name in the Console.
+    #[serde(default)]
+    pub anthropic_name: Option<String>,
+    /// How it stands at Anthropic: `active`, `inactive`, `archived`, `expired`.
+    #[serde(default)]
+    pub anthropic_status: Option<String>,
+    /// Its workspace at Anthropic, by id; `default` for the default one, `organization` for all.
+    #[serde(default)]
+    pub workspace: Option<String>,
+    /// The workspace's name.
+    #[serde(default)]
+    pub workspace_name: Option<String>,
+    /// On whose behalf it acts.
+    #[serde(default)]
+    pub principal: Option<String>,
+    /// Since when Anthropic lists it like this.
+    #[serde(default)]
+    pub seen_at: Option<Moment>,
+    /// Not to be called unused up to this day.
+    #[serde(default)]
+    pub exempt_until: Option<Date>,
+    /// Calls that left with it and ended; `null` where they were not added up.
+    #[serde(default)]
+    pub calls: Option<u64>,
+    /// What they cost.
+    #[serde(default)]
+    pub cost: Option<Money>,
+    /// What a person should look at.
+    #[serde(default)]
+    pub findings: Vec<KeyFinding>,
+}
+
+/// Something about a key that a person should look at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyFinding {
+    /// `shadow`, `unused`, `misplaced` and so on.
+    pub kind: FindingKind,
+    /// The upstream key's id, or the key's or workspace's id at Anthropic.
+    pub subject: String,
+    /// What people call it.
+    pub name: String,
+    /// How urgent.
+    pub severity: Severity,
+    /// One sentence.
+    pub message: String,
+    /// What to do.
+    pub advice: String,
+    /// Since when it is known; `null` when it was found just now.
+    #[serde(default)]
+    pub since: Option<Moment>,
+}
+
+impl From<Finding> for KeyFinding {
+    fn from(finding: Finding) -> KeyFinding {
+        let Finding { kind, subject, name, severity, message, advice } = finding;
+        KeyFinding { kind, subject, name, severity, message, advice, since: None }
+    }
+}
+
+/// What a look at Anthropic gave.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeySync {
+    /// False without an admin key: only what can be seen here was looked at.
+    pub asked_anthropic: bool,
+    /// Keys that Anthropic lists.
+    pub listed: u64,
+    /// Findings that are new.
+    pub new: u64,
+    /// Everything that a person should look at.
+    pub findings: Vec<KeyFinding>,
+}
+
+/// What a probe says about a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyVerdict {
+    /// It is taken.
+    Works,
+    /// It is refused as no valid key.
+    Dead,
+    /// It is taken and may not do this, or not from here.
+    Forbidden,
+    /// Nothing was learned about it.
+    Unknown,
+}
+
+/// One probe.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProbeLine {
+    /// `free` or `paid`.
+    pub probe: String,
+    /// What it says.
+    pub verdict: KeyVerdict,
+    /// Upstream's words, where it did not work.
+    pub message: Option<String>,
+    /// The status.
+    pub status: Option<u16>,
+    /// Upstream's `request-id`.
+    pub request_id: Option<String>,
+}
+
+/// Whether a key works.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyVerified {
+    /// The key's id.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// The fingerprint that stood in every request; the one that is stored.
+    pub fingerprint: String,
+    /// What the probes come to.
+    pub verdict: KeyVerdict,
+    /// Each probe.
+    pub probes: Vec<ProbeLine>,
+    /// The model that was asked, where one was.
+    pub model: Option<String>,
+}
+
+/// A secret of a rotation policy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PolicySecret {
+    /// The key it stands under.
+    pub name: String,
+    /// The line, from 1.
+    pub line: u64,
+    /// The environment whose key it is; `null` for a secret that is not kept here.
+    pub environment: Option<String>,
+    /// Days between rotations.
+    pub interval_days: Option<u32>,
+    /// The day of the last one, in the file.
+    pub last_rotated: Option<Date>,
+    /// The day of the next one, as it follows from the file.
+    pub next_rotation: Option<Date>,
+    /// The day of the last one, in the inventory.
+    pub last_rotated_here: Option<Date>,
+}
+
+/// A `secrets-rotation-policy.yaml`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RotationPolicy {
+    /// The file.
+    pub file: String,
+    /// Its secrets.
+    pub secrets: Vec<PolicySecret>,
+    /// What deserves a look, each with its line.
+    pub warnings: Vec<String>,
+    /// Whether the file was changed.
+    pub changed: bool,
+}
+
+/// What became of one row of a table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ImportLine {
+    /// The line of the file, from 1.
+    pub line: u64,
+    /// The key's name.
+    pub name: String,
+    /// `listed`, `recorded` (a key of the past), `updated` or `unchanged`.
+    pub done: String,
+    /// What does not agree with what is derived.
+    pub warnings: Vec<String>,
+}
+
+/// What became of a table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyImported {
+    /// True when nothing was done.
+    pub dry_run: bool,
+    /// Its rows.
+    pub rows: Vec<ImportLine>,
 }
 
 /// A list of upstream keys.
@@ -91,6 +297,10 @@ pub struct UpstreamKey {
 pub struct UpstreamKeys {
     /// The keys, newest first.
     pub keys: Vec<UpstreamKey>,
+    /// What a person should look at that is about no key of these: keys at Anthropic that nobody
+    /// here knows, members of workspaces.
+    #[serde(default)]
+    pub findings: Vec<KeyFinding>,
 }
 
 /// The key of Anthropic's Admin API, as much of it as may be seen.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chamberlain_core::admission::key::{KeyState, VirtualKey};
+use chamberlain_core::keys::listed::{KeyScope, ListedKey};
 use chamberlain_core::ledger::account::{AccountId, Balance, Scope};
 use chamberlain_core::overrides::Overrides;
 use chamberlain_core::sink::settings::SinkSettings;
@@ -11,6 +12,7 @@ use chamberlain_core::time::{Calendar, Timestamp, WindowKind};
 use chamberlain_store::{DeliveryState, NamedKey, SinkRow, UpstreamKey, UpstreamKeyState};
 
 use crate::house::House;
+use crate::inventory;
 use crate::reply::{self, BudgetLine, LimitLine, PauseLine};
 use crate::scope;
 use crate::settings::Settings;
@@ -42,12 +44,20 @@ pub fn virtual_key(key: &VirtualKey, house: &House, now: Timestamp) -> reply::Vi
     }
 }
 
-/// An upstream key, without its secret.
-pub fn upstream_key(key: &UpstreamKey, house: &House, settings: &Settings) -> reply::UpstreamKey {
-    let serves = |name: &&chamberlain_core::id::EnvironmentName| {
-        house.upstream_key_of(name).is_some_and(|current| current.id == key.id)
-    };
-    let names = settings.environments.iter().map(|environment| &environment.name);
+/// An upstream key, without its secret; calls, cost and findings are for whoever has them to add.
+pub fn upstream_key(
+    key: &UpstreamKey,
+    house: &House,
+    settings: &Settings,
+    calendar: &Calendar,
+) -> reply::UpstreamKey {
+    let serves = inventory::serves(key, house, settings);
+    let interval_days = inventory::interval_days(key, house, settings);
+    let next = inventory::next_rotation(key, interval_days, calendar);
+    let next = Some(next).filter(|_| key.state != UpstreamKeyState::Revoked);
+    let profile = &key.profile;
+    let seen = profile.seen.as_ref();
+    let listed = seen.map(|seen| &seen.key);
     reply::UpstreamKey {
         id: key.id.to_string(),
         name: key.name.clone(),
@@ -64,7 +74,39 @@ pub fn upstream_key(key: &UpstreamKey, house: &House, settings: &Settings) -> re
         created_at: key.created_at.into(),
         removed_at: key.removed_at.map(Into::into),
         last_used_at: key.last_used_at.map(Into::into),
-        serves: names.filter(serves).map(ToString::to_string).collect(),
+        serves: serves.iter().map(ToString::to_string).collect(),
+        project: profile.project.clone(),
+        team: profile.team.clone(),
+        purpose: profile.purpose.clone(),
+        created_for: profile.created_for,
+        rationale: profile.rationale.clone(),
+        created_on: profile.created_on,
+        last_rotated_on: Some(inventory::last_rotated(key, calendar)),
+        next_rotation_on: next.map(|next| next.on),
+        next_rotation_because: next.map(|next| next.because),
+        expires_at: profile.expiry().map(Into::into),
+        anthropic_id: profile.anthropic_id.clone(),
+        anthropic_name: listed.map(|listed| listed.name.clone()),
+        anthropic_status: listed.map(|listed| listed.status.word().to_owned()),
+        workspace: listed.and_then(workspace),
+        workspace_name: None,
+        principal: listed
+            .and_then(|listed| listed.principal.as_ref())
+            .map(|principal| principal.id().to_owned()),
+        seen_at: seen.map(|seen| seen.at.into()),
+        exempt_until: profile.exemption.as_ref().map(|exemption| exemption.until),
+        calls: None,
+        cost: None,
+        findings: Vec::new(),
+    }
+}
+
+fn workspace(listed: &ListedKey) -> Option<String> {
+    match &listed.scope {
+        KeyScope::Workspace { id } => Some(id.clone()),
+        KeyScope::DefaultWorkspace => Some("default".to_owned()),
+        KeyScope::Organization => Some("organization".to_owned()),
+        KeyScope::Unknown => None,
     }
 }
 

@@ -286,6 +286,11 @@ impl Vault {
         Ok(Some(seal::rewrap(self.root_of(sealed), &self.root, ADMIN, sealed, entropy)?))
     }
 
+    /// The fingerprint of a key as it stands in a header; `None` when that is no text.
+    pub fn fingerprint_of_header(&self, value: &[u8]) -> Option<Fingerprint> {
+        std::str::from_utf8(value).ok().map(|key| self.fingerprint_of(key))
+    }
+
     fn fingerprint_of(&self, key: &str) -> Fingerprint {
         let digest = derive(&self.fingerprint_key, "chamberlain: upstream key", key.as_bytes());
         Fingerprint(hex(&digest[..8]))

@@ -47,6 +47,8 @@ fn a_command_survives_the_wire_without_printing_its_secret() {
         name: "main".to_owned(),
         environment: None,
         secret: SecretText::new(chamberlain_core::secret::Secret::new("planted".to_owned())),
+        about: KeyAbout::default(),
+        staged: false,
     }
     .into();
     assert!(!format!("{command:?}").contains("planted"));

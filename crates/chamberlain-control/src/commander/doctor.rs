@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use chamberlain_core::admission::key::KeyState;
 use chamberlain_core::ledger::account::Scope;
-use chamberlain_core::record::Certainty;
+use chamberlain_core::record::{Certainty, Severity};
 use chamberlain_core::time::WindowKind;
 use chamberlain_store::{CallFilter, EffectState};
 
@@ -44,6 +44,7 @@ impl Commander {
             self.check_backups(),
             check_upstream(ground),
             check_rotation(ground),
+            self.check_inventory(),
             check_virtual_keys(ground),
             check_budgets(ground),
             self.check_unsettled(),
@@ -251,6 +252,36 @@ impl Commander {
         }
     }
 
+    /// What the last comparison with Anthropic's list found.
+    fn check_inventory(&self) -> Check {
+        let name = "inventory";
+        let (findings, has_admin_key) = match (self.findings(), self.has_admin_key()) {
+            (Ok(findings), Ok(has_admin_key)) => (findings, has_admin_key),
+            (Err(error), _) | (_, Err(error)) => {
+                return problem(name, error.message, "see the store's check");
+            }
+        };
+        let told = findings.iter().filter(|found| found.finding.severity > Severity::Info);
+        let worst = told.clone().max_by_key(|found| found.finding.severity);
+        let fix = "chamberlain key list shows all of them; chamberlain key sync looks again";
+        match worst {
+            Some(worst) => {
+                let count = told.count();
+                let message = format!("{count} to look at: {}", worst.finding.message);
+                match worst.finding.severity {
+                    Severity::Critical => problem(name, message, worst.finding.advice.clone()),
+                    _ => warning(name, message, fix),
+                }
+            }
+            None if !has_admin_key => warning(
+                name,
+                "nobody compares it with what Anthropic lists: there is no admin key",
+                "make one in the Claude Console, then chamberlain key admin add",
+            ),
+            None => ok(name, "it agrees with what Anthropic lists"),
+        }
+    }
+
     fn check_unsettled(&self) -> Check {
         let name = "unsettled calls";
         let filter = CallFilter { certainty: Some(Certainty::Unsettled), ..CallFilter::default() };
@@ -303,7 +334,7 @@ fn check_upstream(ground: Ground<'_>) -> Check {
 
 fn check_rotation(ground: Ground<'_>) -> Check {
     let name = "rotation";
-    let due: Vec<String> = status::rotations(ground.house, ground.settings)
+    let due: Vec<String> = status::rotations(ground.house, ground.settings, ground.calendar)
         .filter(|(_, _, due)| ground.now.plus_ms(SOON_MS) >= *due)
         .map(|(environment, key, due)| {
             format!("{} in {} by {}", key.name, environment.name, due.utc_date())

@@ -4,7 +4,7 @@ use std::fs;
 
 use chamberlain_core::audit::merkle::to_hex;
 use chamberlain_core::ledger::account::Scope;
-use chamberlain_core::time::Timestamp;
+use chamberlain_core::time::{Calendar, Timestamp};
 use chamberlain_store::UpstreamKey;
 
 use super::{Commander, audit, from_store};
@@ -12,7 +12,7 @@ use crate::error::CommandError;
 use crate::house::House;
 use crate::reply::{AuditStatus, EnvironmentStatus, Status, StoreStatus};
 use crate::settings::{EnvironmentSettings, Settings};
-use crate::{scope, view};
+use crate::{inventory, scope, view};
 
 /// More waiting effects than this are not counted.
 const WAITING_MAX: usize = 10_000;
@@ -37,7 +37,7 @@ impl Commander {
             environments: settings
                 .environments
                 .iter()
-                .map(|environment| environment_status(environment, &house, now))
+                .map(|environment| environment_status(environment, &house, &ruling.calendar, now))
                 .collect(),
             store: self.store_status(),
             audit: AuditStatus {
@@ -75,6 +75,7 @@ impl Commander {
 fn environment_status(
     environment: &EnvironmentSettings,
     house: &House,
+    calendar: &Calendar,
     now: Timestamp,
 ) -> EnvironmentStatus {
     let key = house.upstream_key_of(&environment.name);
@@ -85,23 +86,28 @@ fn environment_status(
         virtual_keys: house.virtual_keys_of(&environment.name).count() as u64,
         pause: pause.as_ref().map(view::pause),
         rotation_interval_days: environment.rotation_interval_days,
-        rotation_due: key.map(|key| rotation_due(key, environment).into()),
+        rotation_due: key.map(|key| rotation_due(key, environment, calendar).into()),
     }
 }
 
-/// When an upstream key is to be replaced in an environment it serves.
-pub(super) fn rotation_due(key: &UpstreamKey, environment: &EnvironmentSettings) -> Timestamp {
-    const DAY_MS: i64 = 86_400_000;
-    key.created_at.plus_ms(i64::from(environment.rotation_interval_days) * DAY_MS)
+/// When an upstream key is to be replaced in an environment it serves: the beginning of that day.
+pub(super) fn rotation_due(
+    key: &UpstreamKey,
+    environment: &EnvironmentSettings,
+    calendar: &Calendar,
+) -> Timestamp {
+    let days = environment.rotation_interval_days;
+    calendar.start_of(inventory::next_rotation(key, days, calendar).on)
 }
 
 /// Environments with the upstream key they leave with and the day it is due.
 pub(super) fn rotations<'a>(
     house: &'a House,
     settings: &'a Settings,
+    calendar: &'a Calendar,
 ) -> impl Iterator<Item = (&'a EnvironmentSettings, &'a UpstreamKey, Timestamp)> {
     settings.environments.iter().filter_map(|environment| {
         let key = house.upstream_key_of(&environment.name)?;
-        Some((environment, key, rotation_due(key, environment)))
+        Some((environment, key, rotation_due(key, environment, calendar)))
     })
 }

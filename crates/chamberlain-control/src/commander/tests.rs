@@ -18,6 +18,7 @@ use crate::testing::{Dice, Hands, NOON, real_key};
 
 mod audit;
 mod change;
+mod keys;
 mod look;
 mod rotations;
 mod sinks;
@@ -149,5 +150,7 @@ fn key_add(name: &str, environment: Option<&str>, secret: &str) -> crate::comman
         name: name.to_owned(),
         environment: environment.map(str::to_owned),
         secret: crate::wire::SecretText::new(Secret::new(secret.to_owned())),
+        about: crate::command::KeyAbout::default(),
+        staged: false,
     }
 }

@@ -13,11 +13,15 @@ pub mod exceed;
 
 mod backup;
 mod checkpoint;
+mod compare_keys;
 mod housekeep;
 mod rotate;
 
 /// The name of the job that pauses what used up its budget; kicked by notices.
 pub const EXCEED: &str = "exceed";
+
+/// The name of the job that compares the inventory with Anthropic's list.
+pub const COMPARE_KEYS: &str = "compare_keys";
 
 /// Every job.
 pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
@@ -26,6 +30,7 @@ pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
         Arc::new(backup::Backup(commander.clone())),
         Arc::new(backup::Drill(commander.clone())),
         Arc::new(backup::Recheck(commander.clone())),
+        Arc::new(compare_keys::CompareKeys(commander.clone())),
         Arc::new(housekeep::Housekeep(commander.clone())),
         Arc::new(Exceed(commander.clone())),
         Arc::new(Publish(commander.clone())),

@@ -109,6 +109,8 @@ async fn a_secret_goes_in_and_is_never_quoted() {
         name: "main".to_owned(),
         environment: None,
         secret: SecretText::new(secret::Secret::new(secret)),
+        about: crate::command::KeyAbout::default(),
+        staged: false,
     };
     let reply = server.ask(add(planted.clone())).await.unwrap();
     assert_eq!(reply, json!({ "length": planted.len() }));

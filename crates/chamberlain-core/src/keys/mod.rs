@@ -6,6 +6,8 @@
 pub mod finding;
 pub mod listed;
 pub mod name;
+pub mod policy_file;
 pub mod profile;
 pub mod reconcile;
 pub mod schedule;
+pub mod yaml;

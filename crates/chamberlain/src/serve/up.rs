@@ -149,7 +149,8 @@ impl<'a> Server<'a> {
             web: Arc::new(Outside),
         })?);
         let inside = inside(&commander);
-        upstream::take_key(&inside, &vault)?;
+        // It may ask the Admin API about the key, which blocks.
+        tokio::task::block_in_place(|| upstream::take_key(&inside, &vault))?;
         let upstream = upstream::choose(&inside, config, &mock.url())?;
         if !upstream.is_mock {
             commander.attach_prober(upstream::prober(upstream.base.clone()));

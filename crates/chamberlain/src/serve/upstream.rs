@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Uri;
-use chamberlain_control::command::{KeyAdd, KeyList};
+use chamberlain_control::command::{KeyAbout, KeyAdd, KeyList};
 use chamberlain_control::commander::Prober;
 use chamberlain_control::door::{self, Inside};
 use chamberlain_control::reply::UpstreamKeyState;
@@ -50,7 +50,9 @@ pub(super) fn take_key(inside: &Inside, vault: &Arc<Vault>) -> Result<(), Failur
         Some(_) => return Ok(()),
     }
     let name = format!("from-environment-{}", fingerprint.as_str().get(..8).unwrap_or_default());
-    door::ask(inside, KeyAdd { name, environment: None, secret: SecretText::new(secret) })?;
+    let secret = SecretText::new(secret);
+    let (environment, about) = (None, KeyAbout::default());
+    door::ask(inside, KeyAdd { name, environment, secret, about, staged: false })?;
     Ok(())
 }
 

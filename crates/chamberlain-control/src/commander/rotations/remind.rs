@@ -44,7 +44,7 @@ impl Commander {
             let since = since.unwrap_or_else(|| date(row.created_at));
             next_rotation(since, environment.rotation_interval_days, expires).on
         };
-        Ok(status::rotations(&house, &ruling.settings)
+        Ok(status::rotations(&house, &ruling.settings, &ruling.calendar)
             .map(|(environment, row, _)| {
                 (environment.name.to_string(), row.clone(), due(environment, row))
             })

@@ -158,7 +158,10 @@ fn what_is_not_a_new_key_is_not_taken() {
         (key_add("two", Some("prod"), &real_key('L')), ErrorCode::NotFound),
         (key_add("two", None, "chm_0123456789abcdef_x"), ErrorCode::Usage),
         (key_add("two", None, ""), ErrorCode::Usage),
-        (key_add("", None, &real_key('L')), ErrorCode::Usage),
+        (
+            key_add("a-staging-b-2026-11-23", Some("production"), &real_key('L')),
+            ErrorCode::Conflict,
+        ),
     ] {
         assert_eq!(world.refused(asked), code);
     }

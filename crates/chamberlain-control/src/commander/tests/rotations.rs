@@ -125,7 +125,9 @@ fn scene() -> Scene {
     world.commander.attach_live(Arc::new(Calm));
     let secret = SecretText::new(Secret::new(old.clone()));
     let environment = Some("production".to_owned());
-    world.ask(KeyAdd { name: "main".to_owned(), environment, secret }).unwrap();
+    let about = crate::command::KeyAbout::default();
+    let add = KeyAdd { name: "main".to_owned(), environment, secret, about, staged: false };
+    world.ask(add).unwrap();
     let admin = format!("sk-ant-{}-{}AA", "admin01", "k".repeat(93));
     let secret = SecretText::new(Secret::new(admin));
     world.ask(AdminKeyAdd { secret, unchecked: true }).unwrap();

@@ -35,8 +35,9 @@ const EXPOSES: [(&str, &str); 13] = [
 ];
 
 /// The files that read an opened upstream key, and why each must.
-const READS_OPENED_KEYS: [(&str, &str); 4] = [
+const READS_OPENED_KEYS: [(&str, &str); 5] = [
     ("crates/chamberlain-control/src/admin_api/mod.rs", "the admin key goes to the Admin API"),
+    ("crates/chamberlain-control/src/prober.rs", "a probe leaves with the key that it is about"),
     (
         "crates/chamberlain-control/src/commander/rotations/steps.rs",
         "a key is tried with something free, before, while and after it is in use",
