@@ -122,10 +122,10 @@ struct Start {
     /// Begin nothing after this moment
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// Watch the new key for so long before the old one goes [15m]
+    /// Watch the new key for so long before the old one goes; 15 minutes unless said otherwise
     #[arg(long, value_name = "SPAN")]
     soak: Option<String>,
-    /// It must have served so many calls, probes included [20]
+    /// It must have served so many calls, probes included; 20 unless said otherwise
     #[arg(long, value_name = "N")]
     soak_calls: Option<u64>,
 }
