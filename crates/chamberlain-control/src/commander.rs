@@ -37,6 +37,7 @@ use crate::virtual_key::Ground;
 use crate::web::Web;
 
 mod admin;
+mod at_anthropic;
 mod audit;
 mod backups;
 mod batches;

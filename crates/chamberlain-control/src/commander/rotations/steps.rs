@@ -5,27 +5,19 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
 
-use bytes::Bytes;
 use chamberlain_core::audit::record::Principal;
 use chamberlain_core::id::UpstreamKeyId;
-use chamberlain_core::keys::listed::{ListedKey, ListedStatus};
+use chamberlain_core::keys::listed::ListedStatus;
 use chamberlain_core::keys::profile::{CreatedFor, Profile};
 use chamberlain_core::rotation::{Kind, Outcome, ProbeAnswer, Rotation, Step, Track};
 use chamberlain_core::sink::settings::Takes;
 use chamberlain_core::time::{Date, Timestamp};
 use chamberlain_store::{Change, StoreFault, UpstreamKey, UpstreamKeyState};
-use chamberlain_vault::keyring::UpstreamSecret;
-use http::{HeaderValue, Request};
 
 use super::Commander;
-use crate::admin_api::KeyUpdate;
 use crate::error::{CommandError, ErrorCode};
 use crate::house::House;
-
-/// How long a free request may take.
-const PROBE_MAX: Duration = Duration::from_secs(10);
 
 impl Commander {
     /// Does a step whose intent is on record, and writes its result down.
@@ -116,44 +108,6 @@ impl Commander {
             }
         }
         self.publish().map(drop)
-    }
-
-    /// Asks Anthropic for something free with a key.
-    pub(super) fn probe(&self, secret: &UpstreamSecret) -> ProbeAnswer {
-        let Some(live) = self.live.get() else {
-            return ProbeAnswer::Inconclusive("the server does not run".to_owned());
-        };
-        let base = live.running().upstream;
-        let unknown = |why: String| ProbeAnswer::Inconclusive(why);
-        let Ok(mut credential) = HeaderValue::from_bytes(secret.expose_header_value()) else {
-            return unknown("the key is no header value".to_owned());
-        };
-        credential.set_sensitive(true);
-        let request = Request::get(format!("{}/v1/models?limit=1", base.trim_end_matches('/')))
-            .header("x-api-key", credential)
-            .header("anthropic-version", "2023-06-01")
-            .header("user-agent", concat!("chamberlain/", env!("CARGO_PKG_VERSION")))
-            .body(Bytes::new());
-        let request = match request {
-            Ok(request) => request,
-            Err(error) => return unknown(error.to_string()),
-        };
-        match self.web.send(request, PROBE_MAX) {
-            Err(fault) => unknown(fault.to_string()),
-            Ok(answer) if answer.status().is_success() => ProbeAnswer::Works,
-            Ok(answer) if answer.status() == 401 && is_authentication(answer.body()) => {
-                ProbeAnswer::Rejected
-            }
-            Ok(answer) => unknown(format!("status {}", answer.status().as_u16())),
-        }
-    }
-
-    /// The same with a key that is in the vault, in use or not.
-    pub(super) fn probe_key(&self, id: &UpstreamKeyId) -> ProbeAnswer {
-        match self.open_key(id) {
-            Ok(secret) => self.probe(&secret),
-            Err(error) => ProbeAnswer::Inconclusive(error.to_string()),
-        }
     }
 
     pub(super) fn probe_new(&self, rotation: &Rotation) -> ProbeAnswer {
@@ -272,7 +226,7 @@ impl Commander {
     }
 
     fn deactivate(&self, rotation: &Rotation) -> Outcome {
-        match self.set_at_anthropic(rotation, ListedStatus::Inactive) {
+        match self.set_at_anthropic(&rotation.old, ListedStatus::Inactive) {
             Ok(()) => Outcome::Done,
             Err(outcome) => outcome,
         }
@@ -284,37 +238,13 @@ impl Commander {
         if !self.has_admin_key().unwrap_or_default() {
             return Ok(());
         }
-        match self.set_at_anthropic(rotation, ListedStatus::Archived) {
+        match self.set_at_anthropic(&rotation.old, ListedStatus::Archived) {
             Err(Outcome::Refused(why)) => {
                 tracing::warn!(rotation = %rotation.id, error = why, "the old key could not be archived at Anthropic");
                 Ok(())
             }
             done => done,
         }
-    }
-
-    fn set_at_anthropic(&self, rotation: &Rotation, status: ListedStatus) -> Result<(), Outcome> {
-        let refused = |why: String| Outcome::Refused(why);
-        let house = self.house().map_err(|error| Outcome::Failed(error.to_string()))?;
-        let row = house.upstream_keys.iter().find(|row| row.id == rotation.old);
-        let row = row.ok_or_else(|| refused("the old key is not known here".to_owned()))?;
-        let asked = self.with_admin_api(|api| {
-            let id = match at_anthropic(row) {
-                Some(id) => Ok(id),
-                None => only_one(&api.keys()?, &row.hint),
-            };
-            Ok(match id {
-                Ok(id) => {
-                    let update = KeyUpdate { status: Some(status), ..KeyUpdate::default() };
-                    api.update_key(&id, &update).map(drop).map_err(|fault| {
-                        let why = format!("{fault}; {}", fault.advice());
-                        if fault.may_pass() { Outcome::Failed(why) } else { refused(why) }
-                    })
-                }
-                Err(why) => Err(refused(why)),
-            })
-        });
-        asked.unwrap_or_else(|error| Err(Outcome::Failed(error.to_string())))
     }
 
     /// Appends the line that people's own tools look for, once.
@@ -350,30 +280,6 @@ impl Commander {
     pub(super) fn today(&self) -> Date {
         self.settings.read().calendar.date(self.now())
     }
-}
-
-/// A key's id at Anthropic, as far as it is known.
-fn at_anthropic(row: &UpstreamKey) -> Option<String> {
-    let seen = row.profile.seen.as_ref().map(|seen| seen.key.id.clone());
-    row.profile.anthropic_id.clone().or(seen)
-}
-
-/// The only key at Anthropic with that hint. Hints are not unique, and the wrong key is not to be
-/// switched off.
-fn only_one(listed: &[ListedKey], hint: &str) -> Result<String, String> {
-    let mut found = listed.iter().filter(|key| key.hint == hint);
-    match (found.next(), found.next()) {
-        (Some(key), None) => Ok(key.id.clone()),
-        (None, _) => Err(format!("no key at Anthropic shows as {hint}; switch it off by hand")),
-        (Some(_), Some(_)) => {
-            Err(format!("several keys at Anthropic show as {hint}; switch it off by hand"))
-        }
-    }
-}
-
-fn is_authentication(body: &[u8]) -> bool {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    body["error"]["type"] == "authentication_error"
 }
 
 /// Erases a key, unless that was done.

@@ -39,7 +39,7 @@ const READS_OPENED_KEYS: [(&str, &str); 5] = [
     ("crates/chamberlain-control/src/admin_api/mod.rs", "the admin key goes to the Admin API"),
     ("crates/chamberlain-control/src/prober.rs", "a probe leaves with the key that it is about"),
     (
-        "crates/chamberlain-control/src/commander/rotations/steps.rs",
+        "crates/chamberlain-control/src/commander/at_anthropic.rs",
         "a key is tried with something free, before, while and after it is in use",
     ),
     ("crates/chamberlain-gateway/src/keys.rs", "a keyring is a source of header values"),
