@@ -36,7 +36,10 @@ impl Commander {
         };
         let mut verifier = Verifier::new(vec![signer.clone()], 0);
         external.iter().for_each(|note| verifier.checkpoint(note));
-        let mut kept = Kept { store: &self.store, above: None };
+        // Asked before the records are: what is signed from now on speaks of records that may
+        // come after the last one read here.
+        let last = self.last_checkpoint()?.map(|last| last.size);
+        let mut kept = Kept { store: &self.store, above: None, last: last.unwrap_or(0) };
         let mut fault = None;
         let each = |record: chamberlain_store::StoredRecord<'_>, hash| {
             if let Err(unread) = kept.hand_over(record.seq, &mut verifier) {
@@ -49,7 +52,6 @@ impl Commander {
         self.store.audit_hashed(each).map_err(from_store)?;
         fault.map_or(Ok(()), Err).map_err(from_store)?;
         kept.hand_over(u64::MAX, &mut verifier).map_err(from_store)?;
-        let last = self.last_checkpoint()?;
         let report = verifier.finish();
         let problems = problems(&report, asked.checkpoint.is_some() && external.is_empty());
         Ok(AuditVerified {
@@ -57,7 +59,7 @@ impl Commander {
             records: report.records,
             root: report.root.unwrap_or_default(),
             signer: signer.to_string(),
-            last_checkpoint: last.map(|last| last.size),
+            last_checkpoint: last,
             external: !external.is_empty(),
             problems,
         })
@@ -219,6 +221,8 @@ struct Kept<'a> {
     store: &'a Store,
     /// The largest size handed over; `None` before the first, and at the end `u64::MAX`.
     above: Option<u64>,
+    /// Checkpoints over more records than these are left for the next time.
+    last: u64,
 }
 
 impl Kept<'_> {
@@ -228,7 +232,7 @@ impl Kept<'_> {
             // A head over no records says nothing.
             let page = self.store.checkpoints_above(self.above.unwrap_or(0), CHECKPOINTS)?;
             self.above = Some(page.last().map_or(u64::MAX, |last| last.size));
-            for kept in page {
+            for kept in page.into_iter().filter(|kept| kept.size <= self.last) {
                 verifier.checkpoint(&String::from_utf8_lossy(&kept.note));
             }
         }

@@ -52,6 +52,30 @@ fn a_log_from_before_a_checkpoint_kept_elsewhere_does_not() {
 }
 
 #[test]
+fn a_log_that_grows_and_is_signed_meanwhile_verifies() {
+    let world = busy(60);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let proofs: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0.. {
+                if over.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                world.ask(create(&format!("meanwhile {number}"))).unwrap();
+                world.ask(AuditCheckpoint {}).unwrap();
+            }
+        });
+        let proofs = (0..25).map(|_| world.ask(AuditVerify::default()).unwrap()).collect();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        proofs
+    });
+    for proof in proofs {
+        assert!(proof.ok, "{:?} of {} records", proof.problems, proof.records);
+        assert!(proof.last_checkpoint <= Some(proof.records), "{proof:?}");
+    }
+}
+
+#[test]
 fn a_record_is_proved_to_somebody_offline() {
     let world = busy(7);
     world.ask(AuditCheckpoint {}).unwrap();
