@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use super::repository::{code_spans, files_ending, none, read, rows};
 
 /// Rooms by floor: an arrow leads to a lower floor, never sideways.
-const FLOORS: [(&str, u32); 10] = [
+const FLOORS: [(&str, u32); 11] = [
     // Above the binary, so that nothing that ships can use them.
     ("chamberlain-bench", 6),
     ("chamberlain-fuzz", 5),
@@ -19,6 +19,7 @@ const FLOORS: [(&str, u32); 10] = [
     ("chamberlain-store", 2),
     ("chamberlain-vault", 2),
     ("chamberlain-core", 1),
+    ("chamberlain-scan", 1),
 ];
 
 /// Arrows that would run down and are forbidden all the same, each the point of a wall.
