@@ -20,6 +20,7 @@ pub mod key_table;
 pub mod prices;
 pub mod prober;
 pub mod publish;
+pub mod rekey;
 pub mod reply;
 pub mod scope;
 pub mod settings;

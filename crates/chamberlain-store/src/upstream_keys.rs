@@ -266,22 +266,6 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Replaces what is sealed by the same key under another seal (a new master key).
-    ///
-    /// # Errors
-    /// When there is no such key, or it is revoked.
-    pub fn reseal_upstream_key(
-        &mut self,
-        id: &UpstreamKeyId,
-        sealed: &[u8],
-    ) -> Result<(), StoreFault> {
-        self.living(id)?;
-        self.connection
-            .prepare_cached("UPDATE upstream_keys SET sealed = ?2 WHERE id = ?1")?
-            .execute(params![id.as_str(), sealed])?;
-        Ok(())
-    }
-
     fn living(&self, id: &UpstreamKeyId) -> Result<UpstreamKey, StoreFault> {
         match self.upstream_key(id)? {
             None => Err(StoreFault::Missing(format!("upstream key {id}"))),

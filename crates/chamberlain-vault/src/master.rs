@@ -71,7 +71,7 @@ pub enum MasterError {
     /// Others may read the file.
     #[error(
         "others can read the master key file {} (mode {mode:o}): run chmod 600 {0}, and if anyone \
-         may have read it, change the master key", path.display()
+         may have read it, change the master key (chamberlain vault rekey)", path.display()
     )]
     Readable {
         /// The file.

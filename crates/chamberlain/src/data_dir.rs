@@ -85,6 +85,11 @@ impl DataDir {
     pub(crate) fn master_key(&self) -> PathBuf {
         self.path.join("master.key")
     }
+
+    /// The file of the master key that is about to take the place of the one there is.
+    pub(crate) fn next_master_key(&self) -> PathBuf {
+        self.path.join("master.key.new")
+    }
 }
 
 #[cfg(test)]

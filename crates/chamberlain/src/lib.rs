@@ -7,6 +7,7 @@ mod data_dir;
 mod drill;
 mod failure;
 mod out;
+mod rekey;
 mod restore;
 mod serve;
 mod world;

@@ -14,6 +14,7 @@ use chamberlain_control::backup::held::{self, Held};
 use chamberlain_control::backup::open::{self, Opening, Unpacked};
 use chamberlain_control::backup::{BackupFault, BackupFaultKind, folder};
 use chamberlain_control::checkpoint;
+use chamberlain_control::rekey::VAULT_HEADER;
 use chamberlain_control::settings::Settings;
 use chamberlain_core::audit::checkpoint::Checkpoint;
 use chamberlain_core::audit::proof;
@@ -27,7 +28,7 @@ use chamberlain_vault::vault::{Vault, VaultError, VaultHeader};
 
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, exit};
-use crate::serve::opened::{VAULT_HEADER, of_store};
+use crate::serve::opened::of_store;
 use crate::serve::{hardening, master, offline};
 use crate::world::SystemClock;
 

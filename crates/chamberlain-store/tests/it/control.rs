@@ -12,7 +12,7 @@ use chamberlain_core::record::Severity;
 use chamberlain_core::snapshot::{Budgets, Limits, Pause};
 use chamberlain_core::time::Timestamp;
 use chamberlain_store::{
-    Change, Credential, EffectState, Facts, NOTIFY, Store, StoreFault, UpstreamKey,
+    Change, Credential, EffectState, Facts, NOTIFY, SealedPlace, Store, StoreFault, UpstreamKey,
     UpstreamKeyState,
 };
 
@@ -151,8 +151,18 @@ fn a_key_is_held_once_and_its_seal_is_erased_with_it() {
     let double = UpstreamKey { fingerprint: "print of uk_a".into(), ..double };
     let fault = hold(&store, double).unwrap_err();
     assert!(fault.to_string().contains("held already, under the name \"key uk_a\""), "{fault}");
-    let resealed = id.clone();
-    change(&store, move |change| change.reseal_upstream_key(&resealed, b"anew")).unwrap();
+    let fault = change(&store, |change| change.reseal_all("vault.header", b"of the new", &[]));
+    assert!(fault.is_err(), "a seal was left behind under the old master key");
+    let elsewhere = (SealedPlace::UpstreamKey(UpstreamKeyId::new("uk_z")), b"anew".to_vec());
+    let fault = change(&store, |change| change.reseal_all("vault.header", b"", &[elsewhere]));
+    assert!(matches!(fault, Err(StoreFault::Missing(_))), "{fault:?}");
+    assert_eq!(store.sealed_upstream_key(&id).unwrap().unwrap(), b"sealed uk_a");
+    let resealed = vec![(SealedPlace::UpstreamKey(id.clone()), b"anew".to_vec())];
+    let known = resealed.clone();
+    change(&store, move |change| change.reseal_all("vault.header", b"of the new", &resealed))
+        .unwrap();
+    assert_eq!(store.all_sealed().unwrap(), known);
+    assert_eq!(store.meta("vault.header").unwrap().unwrap(), b"of the new");
     assert_eq!(store.sealed_upstream_key(&id).unwrap().unwrap(), b"anew");
     let gone = id.clone();
     change(&store, move |change| change.revoke_upstream_key(&gone)).unwrap();

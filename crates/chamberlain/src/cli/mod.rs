@@ -24,6 +24,7 @@ mod rotation;
 mod sink;
 mod status;
 mod up;
+mod vault;
 mod virtual_key;
 mod write_off;
 
@@ -108,6 +109,8 @@ enum Noun {
     Audit(audit::Audit),
     /// Backups: create, list, verify, prune, drill, restore
     Backup(backup::Backup),
+    /// The vault: change the master key
+    Vault(vault::Vault),
     /// How Chamberlain is
     Status(status::Status),
     /// Look at everything that is often wrong
@@ -148,6 +151,7 @@ impl Noun {
             Noun::Cost(noun) => noun.run(context),
             Noun::Audit(noun) => noun.run(context),
             Noun::Backup(noun) => noun.run(context),
+            Noun::Vault(noun) => noun.run(context),
             Noun::Status(noun) => noun.run(context),
             Noun::Doctor(noun) => noun.run(context),
             Noun::Prices(noun) => noun.run(context),

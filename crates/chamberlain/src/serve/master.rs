@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use chamberlain_core::secret::Secret;
 use chamberlain_core::time::Entropy;
 use chamberlain_vault::master::{Master, MasterError};
+use zeroize::Zeroizing;
 
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, exit};
@@ -36,6 +37,11 @@ pub(crate) fn find(
             Master::from_file(&data.master_key()).map_err(refused)
         }
     }
+}
+
+/// Whether the surroundings bring a master key, so that the file in the data folder is not read.
+pub(crate) fn is_given() -> bool {
+    given().is_some()
 }
 
 /// Finds the master key of a backup, which is in no backup: from the file that was named, from the
@@ -81,7 +87,7 @@ fn given() -> Option<Result<Master, Failure>> {
 }
 
 /// Reads a passphrase from a file that nobody else may read.
-fn from_passphrase_file(path: &Path) -> Result<Master, Failure> {
+pub(crate) fn from_passphrase_file(path: &Path) -> Result<Master, Failure> {
     let mode = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?.mode();
     if mode & 0o077 != 0 {
         let message = format!("others can read the passphrase file {}", path.display());
@@ -91,6 +97,24 @@ fn from_passphrase_file(path: &Path) -> Result<Master, Failure> {
     }
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     Master::from_passphrase(&Secret::new(text)).map_err(refused)
+}
+
+/// Asks for a new passphrase, twice.
+pub(crate) fn ask_for_new() -> Result<Master, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("a passphrase is asked for at a terminal")
+            .hint("name a file that holds it with --new-passphrase-file"));
+    }
+    let ask = |prompt| {
+        rpassword::prompt_password(prompt)
+            .map(Zeroizing::new)
+            .map_err(|error| Failure::failed(format!("no passphrase could be read: {error}")))
+    };
+    let mut first = ask("New passphrase of the vault: ")?;
+    match first == ask("The same again: ")? {
+        true => Master::from_passphrase(&Secret::new(std::mem::take(&mut *first))).map_err(refused),
+        false => Err(Failure::usage("the two are not the same; nothing was changed")),
+    }
 }
 
 fn ask() -> Result<Master, Failure> {
@@ -104,7 +128,7 @@ fn ask() -> Result<Master, Failure> {
 }
 
 /// Makes the key file, for its owner alone. One that is there already is not touched.
-fn make(path: &Path, entropy: &dyn Entropy) -> Result<(), Failure> {
+pub(crate) fn make(path: &Path, entropy: &dyn Entropy) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let mut file = match options.open(path) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chamberlain_control::rekey::VAULT_HEADER;
 use chamberlain_core::audit::record::Principal;
 use chamberlain_core::time::{Clock, Entropy};
 use chamberlain_store::{Facts, OpenOptions, Store, StoreFault};
@@ -11,9 +12,7 @@ use serde_json::json;
 use super::master;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, exit};
-
-/// The name under which the store keeps the vault's header.
-pub(crate) const VAULT_HEADER: &str = "vault.header";
+use crate::rekey;
 
 /// An opened data folder. Whoever holds it is the only one.
 pub(crate) struct Opened {
@@ -61,8 +60,17 @@ fn open_vault(data: &DataDir, store: &Store, entropy: &dyn Entropy) -> Result<Va
         Failure::new(exit::UNAVAILABLE, format!("the vault's header cannot be read: {error}"))
             .hint("restore the data folder from a backup")
     })?;
-    let master = master::find(data, Some(header.wants_passphrase()), entropy)?;
-    Vault::open(&master, &header).map_err(|error| of_vault(&error))
+    let master = match master::find(data, Some(header.wants_passphrase()), entropy) {
+        Ok(master) => master,
+        // Where the change of a master key was cut short its file may not have its name yet.
+        Err(failure) => return rekey::finish(data, &header)?.ok_or(failure),
+    };
+    match Vault::open(&master, &header) {
+        Err(wrong @ VaultError::WrongKey { .. }) if !master::is_given() => {
+            rekey::finish(data, &header)?.ok_or_else(|| of_vault(&wrong))
+        }
+        opened => opened.map_err(|error| of_vault(&error)),
+    }
 }
 
 fn make_vault(data: &DataDir, store: &Store, entropy: &dyn Entropy) -> Result<Vault, Failure> {
