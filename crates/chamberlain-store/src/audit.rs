@@ -182,8 +182,8 @@ impl Store {
             for family in CHANGES {
                 let of: Option<u64> = connection
                     .prepare_cached(
-                        "SELECT max(seq) FROM audit
-                         WHERE subject IS NOT NULL AND kind >= ?1 || '.' AND kind < ?1 || '/'",
+                        "SELECT max(seq) FROM audit_finder
+                         WHERE kind >= ?1 || '.' AND kind < ?1 || '/'",
                     )?
                     .query_row([family], |row| row.get(0))?;
                 last = last.max(of);

@@ -450,3 +450,16 @@ fn records_are_found_by_number_time_kind_and_subject() {
     assert_eq!(Record::read(&record).unwrap().kind, "budget.threshold");
     assert_eq!(store.audit_record(40).unwrap(), None);
 }
+
+#[test]
+fn the_last_change_of_an_operator_is_found_and_calls_are_none() {
+    let house = House::new();
+    let store = house.open();
+    assert_eq!(store.last_change_seq().unwrap(), None);
+    store.note(notice("call.refused", Severity::Info));
+    store.note(notice("upstream_key.added", Severity::Info));
+    store.note(notice("budgetary.matter", Severity::Info));
+    intend(&store, &intent("alpha", usd(1)));
+    settle_down(&store);
+    assert_eq!(store.last_change_seq().unwrap(), Some(1));
+}
