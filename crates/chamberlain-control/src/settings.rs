@@ -31,6 +31,9 @@ pub struct EnvironmentSettings {
     pub limits: Limits,
     /// Days between rotations of its upstream key.
     pub rotation_interval_days: u32,
+    /// How many people, besides whoever asked for it, have to approve a planned rotation of its
+    /// upstream key.
+    pub rotation_approvals: u32,
     /// The workspace at Anthropic that its upstream key belongs in, by name or id; `default` for
     /// the default one.
     pub workspace: Option<String>,
@@ -157,6 +160,7 @@ impl Settings {
             put(of("policy"), json!(environment.policy));
             put(of("pause_on_exceed"), json!(environment.pause_on_exceed));
             put(of("rotation_interval_days"), json!(environment.rotation_interval_days));
+            put(of("rotation_approvals"), json!(environment.rotation_approvals));
             put(of("workspace"), json!(environment.workspace));
         }
         for sink in &self.sinks {
@@ -208,6 +212,8 @@ impl EnvironmentSettings {
             pause_on_exceed: false,
             limits: Limits::default(),
             rotation_interval_days: 180,
+            // Nothing is known of it, so it may be production.
+            rotation_approvals: 2,
             workspace: None,
         }
     }
@@ -220,6 +226,7 @@ impl EnvironmentSettings {
             },
             limits: Limits { requests_per_minute: Some(rpm), ..Limits::default() },
             rotation_interval_days: days,
+            rotation_approvals: if name == "production" { 2 } else { 0 },
             ..EnvironmentSettings::named(name)
         }
     }

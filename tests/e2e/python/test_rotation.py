@@ -9,6 +9,7 @@ import urllib.request
 
 import httpx
 from house import House, Mock, real_looking_key
+from test_backup import identity
 
 REQUEST = {
     "model": "claude-haiku-5-5",
@@ -104,9 +105,9 @@ class Load:
             thread.join()
 
 
-def house_of(folder, anthropic: Anthropic, secret: str, *, admin: bool) -> House:
+def house_of(folder, anthropic: Anthropic, secret: str, *, admin: bool, **more) -> House:
     """A house whose production leaves with `secret`."""
-    house = House(folder, upstream=anthropic.url, key=secret)
+    house = House(folder, upstream=anthropic.url, key=secret, **more)
     if admin:
         socket = httpx.HTTPTransport(uds=str(house.data / "chamberlain.sock"))
         with httpx.Client(transport=socket, base_url="http://chamberlain", timeout=30) as client:
@@ -165,11 +166,78 @@ def test_a_planned_rotation_fails_no_call(tmp_path):
     assert line.count("Rotated Anthropic API key (scheduled rotation)") == 1
     lines = house.json("rotation", "timeline")
     # Every result of a step comes after its intent.
-    steps = [(line["kind"], line["detail"]) for line in lines if line["kind"] in ("intent", "result")]
+    steps = [
+        (line["kind"], line["detail"].split(":")[0])
+        for line in lines
+        if line["kind"] in ("intent", "result")
+    ]
     for kind, step in steps:
         if kind == "result":
             assert ("intent", step) in steps[: steps.index((kind, step))], step
     assert house.json("audit", "verify")["ok"]
+    assert house.stop() == 0
+    anthropic.mock.stop()
+
+
+POLICY = """\
+# how often, and when
+anthropic_api_key:
+  interval_days: 180
+  last_rotated: "2025-12-08"  # kept
+  next_rotation: "2026-06-06"
+discord_bot_token:
+  last_rotated: 2025-11-01
+  interval_days: 90
+"""
+
+
+def test_backups_are_gates_and_the_policys_dates_follow(tmp_path):
+    who, recipient = identity(tmp_path, "alice")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    config = tmp_path / "chamberlain.toml"
+    text = (
+        "version = 1\nenvironments.production.rotation_approvals = 0\n"
+        f'keys.rotation_policy = "{policy}"\n'
+        f'backup.folder = "{tmp_path}/backups"\nbackup.recipients = ["{recipient}"]\n'
+    )
+    config.write_text(text)
+    anthropic = Anthropic(tmp_path)
+    old, new, other = (anthropic.key(name) for name in ("old", "new", "other"))
+    house = house_of(tmp_path, anthropic, old, admin=True, flags=("--config", str(config)))
+
+    def start() -> None:
+        house.run("rotation", "start", "production", "--reason", "scheduled", "--soak", "1s")
+        house.run("rotation", "vouch", "notified", "--note", "told everybody")
+
+    # Nobody has to approve, as configured; a backup that nobody here can read is no gate passed.
+    start()
+    [waits] = until(house, "approved")["waits_for"]
+    assert "backup drill --identity" in waits, waits
+    house.run("backup", "create")
+    house.run("backup", "drill", "--identity", who)
+    until(house, "await_key")
+    house.run("rotation", "give-key", stdin=new)
+    until(house, "done")
+    lines = house.json("rotation", "timeline")
+    [made] = [line["detail"] for line in lines if line["detail"].startswith("backup_2: ")]
+    path = made.removeprefix("backup_2: ")
+    assert house.run("backup", "verify", path, "--identity", who)
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    written = policy.read_text()
+    assert f'last_rotated: "{today}"  # kept' in written
+    [next_day] = [line for line in written.splitlines() if "next_rotation" in line]
+    kept = written.replace(today, "2025-12-08").replace(next_day, '  next_rotation: "2026-06-06"')
+    assert kept == POLICY
+    # With an identity here it makes one itself, restores it, and goes on.
+    config.write_text(text + f'backup.drill_identity = "{who}"\n')
+    house.run("config", "reload")
+    house.run("key", "add", "--name", "spare", "--environment", "staging", stdin=other)
+    start()
+    until(house, "await_key")
+    kinds = [(line["kind"], line["detail"].split(":")[0]) for line in house.json("rotation", "timeline")]
+    assert ("intent", "backup") in kinds and ("result", "backup") in kinds
+    assert house.json("status")["backup"]["drill"]["problem"] is None
     assert house.stop() == 0
     anthropic.mock.stop()
 

@@ -6,6 +6,7 @@ use chamberlain_core::admission::key::{KeyState, VirtualKey};
 use chamberlain_core::audit::record::Principal;
 use chamberlain_core::backup::due;
 use chamberlain_core::backup::keep;
+use chamberlain_core::backup::name::BackupName;
 use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::record::{Notice, Severity};
 use chamberlain_core::time::Timestamp;
@@ -218,6 +219,37 @@ impl Commander {
             sha256: Some(made.sha256),
             notes,
         })
+    }
+
+    /// Whether backups are made here, and whether they can be read here to be drilled.
+    pub(super) fn can_back_up(&self) -> (bool, bool) {
+        let settings = self.settings().backup;
+        let drills = settings.drill_identity.is_some() && self.driller.get().is_some();
+        (settings.folder.is_some(), settings.folder.is_some() && drills)
+    }
+
+    /// When the newest backup was begun that is known to restore.
+    pub(super) fn drilled_backup_at(&self) -> Result<Option<Timestamp>, CommandError> {
+        let Some(drill) = self.drill_under(DRILLED)? else { return Ok(None) };
+        let last = self.last_backup()?.filter(|last| last.path == drill.backup);
+        let named = || {
+            let name = Path::new(&drill.backup).file_name()?.to_str()?;
+            name.parse::<BackupName>().ok().map(|name| name.made_at)
+        };
+        Ok(last.map(|last| last.at).or_else(named))
+    }
+
+    /// Makes a backup into the configured folder now, and drills it where that can be done here.
+    /// Gives its path.
+    pub(super) fn back_up_now(&self) -> Result<String, CommandError> {
+        let settings = self.settings().backup;
+        let to = destination(None, settings.folder.as_deref())?;
+        let readers = readers(&BackupCreate::default(), &settings)?;
+        let (made, _) = self.back_up(&Principal::Chamberlain, &readers, &to)?;
+        if let (Some(identity), Some(driller)) = (&settings.drill_identity, self.driller.get()) {
+            driller(&made.path, identity).map_err(CommandError::failed)?;
+        }
+        Ok(made.path.display().to_string())
     }
 
     /// Makes a backup and puts it on record.

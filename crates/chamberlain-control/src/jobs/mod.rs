@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chamberlain_core::rotation::Kind;
 use chamberlain_core::time::Timestamp;
 
 use crate::commander::Commander;
@@ -34,7 +35,8 @@ pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
         Arc::new(housekeep::Housekeep(commander.clone())),
         Arc::new(Exceed(commander.clone())),
         Arc::new(Publish(commander.clone())),
-        Arc::new(rotate::Rotate(commander.clone())),
+        Arc::new(rotate::Rotate(commander.clone(), Kind::Planned)),
+        Arc::new(rotate::Rotate(commander.clone(), Kind::Emergency)),
         Arc::new(rotate::Remind(commander.clone())),
     ]
 }

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chamberlain_core::rotation::Kind;
 use chamberlain_core::time::Timestamp;
 
 use super::driver::Job;
 use crate::commander::Commander;
 
-/// The job that goes on with rotations.
-pub(super) struct Rotate(pub(super) Arc<Commander>);
+/// The job that goes on with rotations of one kind. A backup that takes a minute keeps no emergency
+/// waiting.
+pub(super) struct Rotate(pub(super) Arc<Commander>, pub(super) Kind);
 
 impl Job for Rotate {
     fn name(&self) -> &'static str {
-        "rotate"
+        match self.1 {
+            Kind::Planned => "rotate",
+            Kind::Emergency => "rotate_in_emergencies",
+        }
     }
 
     fn period(&self) -> Duration {
@@ -21,7 +26,7 @@ impl Job for Rotate {
     }
 
     fn run(&self, _now: Timestamp) -> Result<(), String> {
-        self.0.rotate_all().map_err(|error| error.to_string())
+        self.0.rotate_all(self.1).map_err(|error| error.to_string())
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Facts {
     pub changed_at: Timestamp,
     /// Whether Chamberlain can make a backup by itself.
     pub can_back_up: bool,
+    /// Whether it can restore one by itself, too, to see that it can be.
+    pub can_drill: bool,
     /// Whether Chamberlain can switch a key off at Anthropic by itself.
     pub can_deactivate: bool,
     /// What attempts with the new key have come to.
@@ -241,7 +243,7 @@ fn before_the_first_touch(rotation: &Rotation, facts: &Facts, now: Timestamp) ->
     let vouched = rotation.attested(What::BackedUp).map(|attested| attested.at);
     Some(match kept.max(vouched) {
         Some(at) if at >= facts.changed_at => Effect::Enter(Track::Main, Stage::BackedUp),
-        _ if facts.can_back_up => Effect::Intend(Track::Main, Step::Backup),
+        _ if facts.can_back_up && facts.can_drill => Effect::Intend(Track::Main, Step::Backup),
         _ => Effect::Ask(Track::Main, Need::Backup),
     })
 }

@@ -129,6 +129,7 @@ impl World {
             backup: Some(Backup { at: NOW, is_verified: true }),
             changed_at: NOW,
             can_back_up: true,
+            can_drill: true,
             can_deactivate: true,
             new: Traffic::default(),
         }

@@ -28,6 +28,7 @@ fn facts() -> Facts {
         backup: None,
         changed_at: START,
         can_back_up: false,
+        can_drill: false,
         can_deactivate: true,
         new: Traffic::default(),
     }
@@ -254,6 +255,9 @@ fn a_backup_older_than_the_last_change_is_none() {
     facts.backup = Some(Backup { at: START, is_verified: false });
     assert_eq!(effect(&rotation, &facts, START), ask, "never restored");
     facts.can_back_up = true;
+    facts.can_drill = false;
+    assert_eq!(effect(&rotation, &facts, START), ask, "made here and never restored here");
+    facts.can_drill = true;
     let make = Effect::Intend(Track::Main, Step::Backup);
     assert_eq!(effect(&rotation, &facts, START), make);
     facts.backup = Some(Backup { at: START, is_verified: true });

@@ -579,6 +579,14 @@ pub(crate) static KEYS: &[Key] = &[
         "Time between rotations of the environment's upstream key.",
     ),
     per_environment(
+        "environments.*.rotation_approvals",
+        Kind::Count(0, 9),
+        ["2", "0", "0", "2"],
+        "1",
+        "How many people, besides whoever asks for it, approve a planned rotation of the \
+         environment's upstream key. 0 asks nobody.",
+    ),
+    per_environment(
         "environments.*.workspace",
         Kind::OptionalName,
         ["\"off\"", "\"off\"", "\"off\"", "\"off\""],

@@ -376,6 +376,7 @@ impl Reader<'_> {
                 concurrency: self.optional(&of("limits.concurrency")),
             },
             rotation_interval_days: self.small(&of("rotation_interval")),
+            rotation_approvals: self.small(&of("rotation_approvals")),
             workspace: self.optional_text(&of("workspace")),
         }
     }

@@ -1,7 +1,7 @@
 //! Beginning a rotation: which key, who has to agree, and by which numbers.
 
 use chamberlain_core::audit::record::Principal;
-use chamberlain_core::id::{EnvironmentName, RotationId};
+use chamberlain_core::id::RotationId;
 use chamberlain_core::rotation::{Kind, MaintenanceWindow, Ordered, Rotation, Terms};
 use chamberlain_core::time::Timestamp;
 use chamberlain_store::{UpstreamKey, UpstreamKeyState};
@@ -10,11 +10,8 @@ use super::{Commander, from_store, may_begin, view};
 use crate::command::RotationStart;
 use crate::error::CommandError;
 use crate::house::House;
-use crate::settings::Settings;
+use crate::settings::{EnvironmentSettings, Settings};
 use crate::{reply, scope, virtual_key, when};
-
-/// How many have to approve the rotation of a production key.
-const APPROVALS: u32 = 2;
 
 impl Commander {
     pub(in crate::commander) fn rotation_start(
@@ -44,8 +41,7 @@ impl Commander {
             let (seat, key) = (old.environment.clone(), old.id.clone());
             let mut rotation = Rotation::order(id, kind, seat, key, generation, ordered);
             if kind == Kind::Planned {
-                let produces = serves_production(old, &house, &ruling.settings);
-                rotation.approvals_needed = if produces { APPROVALS } else { 0 };
+                rotation.approvals_needed = approvals_for(old, &house, &ruling.settings);
                 rotation.window = window(&asked, now, &ruling.calendar)?;
                 rotation.terms = terms(&asked, now, &ruling.calendar)?;
             }
@@ -67,24 +63,22 @@ impl Commander {
         let before = may_begin(&open, rotation.kind, rotation.seat.as_ref(), &rotation.old)?;
         let before =
             before.map(|plan| (plan.new.clone(), plan.superseded(&rotation.id, self.now())));
-        let rotation = rotation.clone();
-        self.store
-            .change(actor.clone(), move |change| {
-                if let Some((new, ended)) = &before {
-                    change.save_rotation(ended, "superseded", rotation.id.as_str())?;
-                    // A key that was handed in and is not in use: another one will be asked for.
-                    let staged = match new {
-                        Some(new) => change.upstream_key(&new.id)?,
-                        None => None,
-                    };
-                    if let Some(row) = staged.filter(|row| row.state == UpstreamKeyState::Staged) {
-                        change.revoke_upstream_key(&row.id)?;
-                    }
+        let (meant, rotation) = (rotation, rotation.clone());
+        self.write_down(actor, (meant, "begun"), move |change| {
+            if let Some((new, ended)) = &before {
+                change.save_rotation(ended, "superseded", rotation.id.as_str())?;
+                // A key that was handed in and is not in use: another one will be asked for.
+                let staged = match new {
+                    Some(new) => change.upstream_key(&new.id)?,
+                    None => None,
+                };
+                if let Some(row) = staged.filter(|row| row.state == UpstreamKeyState::Staged) {
+                    change.revoke_upstream_key(&row.id)?;
                 }
-                let seq = change.begin_rotation(&rotation)?;
-                view::tell(change, seq, &rotation, "begun", &rotation.ordered.reason)
-            })
-            .map_err(from_store)
+            }
+            let seq = change.begin_rotation(&rotation)?;
+            view::tell(change, seq, &rotation, "begun", &rotation.ordered.reason)
+        })
     }
 }
 
@@ -114,16 +108,18 @@ fn to_rotate<'a>(
     }
 }
 
-/// Whether production leaves with this key: an environment whose name begins with `prod`.
-fn serves_production(row: &UpstreamKey, house: &House, settings: &Settings) -> bool {
-    let produces = |name: &EnvironmentName| name.as_str().to_lowercase().starts_with("prod");
-    row.environment.as_ref().is_some_and(produces)
-        || settings
-            .environments
-            .iter()
-            .map(|it| &it.name)
-            .filter(|name| produces(name))
-            .any(|name| house.upstream_key_of(name).is_some_and(|current| current.id == row.id))
+/// How many have to approve: as many as the strictest environment asks for that leaves with this
+/// key. One that is not configured any more may be production.
+fn approvals_for(row: &UpstreamKey, house: &House, settings: &Settings) -> u32 {
+    if let Some(seat) = &row.environment {
+        let strictest = EnvironmentSettings::named(seat.as_str());
+        return settings.environment(seat.as_str()).unwrap_or(&strictest).rotation_approvals;
+    }
+    let leaves_with_it = |environment: &&EnvironmentSettings| {
+        house.upstream_key_of(&environment.name).is_some_and(|current| current.id == row.id)
+    };
+    let of = settings.environments.iter().filter(leaves_with_it);
+    of.map(|environment| environment.rotation_approvals).max().unwrap_or_default()
 }
 
 fn window(

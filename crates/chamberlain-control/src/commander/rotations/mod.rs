@@ -102,12 +102,10 @@ impl Commander {
         drop(secret);
         let detail = format!("{} ({})", row.name, row.hint);
         let written = after.clone();
-        self.store
-            .change(actor.clone(), move |change| {
-                change.insert_upstream_key(&row, sealed.as_bytes())?;
-                change.save_rotation(&written, "given", &detail).map(drop)
-            })
-            .map_err(from_store)?;
+        self.write_down(actor, (&after, "given"), move |change| {
+            change.insert_upstream_key(&row, sealed.as_bytes())?;
+            change.save_rotation(&written, "given", &detail).map(drop)
+        })?;
         Ok(self.rotation_view(&after))
     }
 
@@ -202,13 +200,28 @@ impl Commander {
         with: impl FnOnce(&mut Change<'_>) -> Result<(), StoreFault> + Send + 'static,
     ) -> Result<(), CommandError> {
         let _changing = self.changing.lock();
-        let after = after.clone();
+        let (meant, after) = (after, after.clone());
         let work = move |change: &mut Change<'_>| {
             let seq = change.save_rotation(&after, kind, &detail)?;
             with(change)?;
             view::tell(change, seq, &after, kind, &detail)
         };
-        self.store.change(actor.clone(), work).map_err(from_store)
+        self.write_down(actor, (meant, kind), work)
+    }
+
+    /// Does a change that has a rotation in it.
+    fn write_down(
+        &self,
+        actor: &Principal,
+        (after, kind): (&Rotation, &'static str),
+        work: impl FnOnce(&mut Change<'_>) -> Result<(), StoreFault> + Send + 'static,
+    ) -> Result<(), CommandError> {
+        let (id, stage) = (&after.id, after.main.stage.word());
+        let cut = after.cut.as_ref().map(|lane| lane.stage.word());
+        tracing::debug!(rotation = %id, kind, stage, cut, "a rotation is to be written down");
+        self.store.change(actor.clone(), work).map_err(from_store)?;
+        tracing::debug!(rotation = %id, kind, stage, cut, "a rotation was written down");
+        Ok(())
     }
 
     /// The rotation that is meant: the one of that id, or the only one that has not ended.

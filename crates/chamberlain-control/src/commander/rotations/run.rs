@@ -4,7 +4,7 @@
 use chamberlain_core::audit::record::Principal;
 use chamberlain_core::id::{EnvironmentName, RotationId, UpstreamKeyId};
 use chamberlain_core::rotation::{
-    Effect, Facts, ProbeAnswer, Rotation, Stage, Track, Traffic, decide,
+    Backup, Effect, Facts, Kind, ProbeAnswer, Rotation, Stage, Track, Traffic, decide,
 };
 use chamberlain_core::time::Timestamp;
 use chamberlain_store::UpstreamKeyState;
@@ -16,16 +16,17 @@ use crate::error::CommandError;
 const EFFECTS_MAX: u32 = 64;
 
 impl Commander {
-    /// Goes on with every rotation for as long as nothing has to be waited for.
+    /// Goes on with every rotation of that kind for as long as nothing has to be waited for.
     ///
     /// # Errors
     /// When something could not be read or written down; it is tried again at the next run.
-    pub fn rotate_all(&self) -> Result<(), CommandError> {
+    pub fn rotate_all(&self, kind: Kind) -> Result<(), CommandError> {
         if self.live.get().is_none() {
             return Ok(());
         }
         let mut first_error = None;
-        for rotation in self.store.open_rotations().map_err(from_store)? {
+        let open = self.store.open_rotations().map_err(from_store)?;
+        for rotation in open.into_iter().filter(|rotation| rotation.kind == kind) {
             if let Err(error) = self.rotate(&rotation.id) {
                 first_error.get_or_insert(error);
             }
@@ -66,7 +67,12 @@ impl Commander {
     fn effect(&self, rotation: &Rotation, effect: Effect) -> Result<(), CommandError> {
         let now = self.now();
         let (after, kind, detail) = match effect {
-            Effect::Perform(track, step) => return self.perform_step(rotation, track, step),
+            Effect::Perform(track, step) => {
+                self.perform_step(rotation, track, step)?;
+                let stage = rotation.main.stage.word();
+                tracing::debug!(rotation = %rotation.id, stage, %step, "a step of a rotation is over");
+                return Ok(());
+            }
             Effect::Ask(..) | Effect::Wait(..) => return Ok(()),
             Effect::Intend(track, step) => {
                 let mut after = rotation.intended(track, step, now);
@@ -117,15 +123,17 @@ impl Commander {
             Stage::Approved => self.hindrances(rotation),
             _ => Vec::new(),
         };
+        let (can_back_up, can_drill) = self.can_back_up();
         Ok(Facts {
             generation: self.store.rotations_done(seat).map_err(from_store)?,
             serving: self.serving(seat)?,
             in_flight_old: live.map(|live| live.use_of(&rotation.old).0),
             told: false,
             hindrances,
-            backup: None,
+            backup: self.drilled_backup_at()?.map(|at| Backup { at, is_verified: true }),
             changed_at: changed.max().unwrap_or_default(),
-            can_back_up: false,
+            can_back_up,
+            can_drill,
             can_deactivate: self.can_deactivate()?,
             new: live.zip(new).map(|(live, new)| live.use_of(new).1).unwrap_or_default(),
         })

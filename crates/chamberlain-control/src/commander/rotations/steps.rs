@@ -27,6 +27,7 @@ impl Commander {
         track: Track,
         step: Step,
     ) -> Result<(), CommandError> {
+        let mut made = None;
         let outcome = match step {
             Step::Promote | Step::Restore | Step::Discard | Step::Archive | Step::Cut => {
                 match self.before_the_store(rotation, step) {
@@ -38,14 +39,19 @@ impl Commander {
             Step::Verify => self.verify(rotation)?,
             Step::WriteSinks => self.write_sinks(rotation, true),
             Step::Deactivate => self.deactivate(rotation),
-            Step::Record => self.write_log_line(rotation),
-            Step::Backup | Step::BackupAgain => {
-                Outcome::Refused("Chamberlain cannot make a backup by itself".to_owned())
-            }
+            Step::Record => self.leave_its_traces(rotation),
+            Step::Backup | Step::BackupAgain => match self.back_up_now() {
+                Ok(path) => {
+                    made = Some(path);
+                    Outcome::Done
+                }
+                Err(error) => Outcome::Failed(error.to_string()),
+            },
         };
-        let detail = match &outcome {
-            Outcome::Done => step.word().to_owned(),
-            Outcome::Failed(why) | Outcome::Refused(why) => format!("{step}: {why}"),
+        let detail = match (&outcome, made) {
+            (Outcome::Done, Some(made)) => format!("{step}: {made}"),
+            (Outcome::Done, None) => step.word().to_owned(),
+            (Outcome::Failed(why) | Outcome::Refused(why), _) => format!("{step}: {why}"),
         };
         if !matches!(outcome, Outcome::Done) {
             tracing::warn!(rotation = %rotation.id, %step, error = detail, "a step of a rotation failed");
@@ -244,6 +250,18 @@ impl Commander {
                 Ok(())
             }
             done => done,
+        }
+    }
+
+    /// Has the line in the log, and the dates in the rotation policy's file where one is configured.
+    fn leave_its_traces(&self, rotation: &Rotation) -> Outcome {
+        match self.write_log_line(rotation) {
+            Outcome::Done => {}
+            failed => return failed,
+        }
+        match self.update_rotation_policy(&Principal::Chamberlain) {
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::Failed(format!("the rotation policy's file: {error}")),
         }
     }
 

@@ -57,7 +57,7 @@ impl Commander {
         let Ok(facts) = self.rotation_facts(rotation) else { return Vec::new() };
         let effects = decide(rotation, &facts, self.now());
         let text = |effect: &Effect| match effect {
-            Effect::Ask(track, need) => Some(need_text(rotation, *track, need)),
+            Effect::Ask(track, need) => Some(need_text(rotation, *track, need, facts.can_back_up)),
             Effect::Wait(_, until) => Some(format!("{until}")),
             _ => None,
         };
@@ -78,7 +78,7 @@ impl Commander {
     }
 }
 
-fn need_text(rotation: &Rotation, track: Track, need: &Need) -> String {
+fn need_text(rotation: &Rotation, track: Track, need: &Need, can_back_up: bool) -> String {
     let id = &rotation.id;
     match need {
         Need::Notice => format!(
@@ -91,8 +91,14 @@ fn need_text(rotation: &Rotation, track: Track, need: &Need) -> String {
         ),
         Need::Window => "a maintenance window: this one is over. Abort, and start anew".to_owned(),
         Need::Mend(wrong) => format!("somebody to mend: {}", wrong.join("; ")),
+        Need::Backup if can_back_up => format!(
+            "a backup that is newer than the last change of a key and was restored once. Chamberlain \
+             makes them and cannot read them: chamberlain backup drill --identity FILE, or \
+             chamberlain rotation vouch {id} backed_up --note ..."
+        ),
         Need::Backup => format!(
-            "a backup that was restored once: chamberlain rotation vouch {id} backed_up --note ..."
+            "a backup that was restored once. Chamberlain makes none, because backup.folder is not \
+             configured: chamberlain rotation vouch {id} backed_up --note ..."
         ),
         Need::Key => format!(
             "the new key, made in the Claude Console in the same workspace: chamberlain rotation \
@@ -104,7 +110,8 @@ fn need_text(rotation: &Rotation, track: Track, need: &Need) -> String {
             rotation.old
         ),
         Need::BackupAgain => format!(
-            "a backup with the new key: chamberlain rotation vouch {id} backed_up_2 --note ..."
+            "a backup with the new key. Chamberlain makes none, because backup.folder is not \
+             configured: chamberlain rotation vouch {id} backed_up_2 --note ..."
         ),
         Need::Drain { in_flight: Some(count) } => {
             format!("{count} calls to end that are on their way with the old key")
