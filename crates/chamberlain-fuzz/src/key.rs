@@ -4,6 +4,7 @@
 use std::str;
 
 use chamberlain_core::admission::key::{PREFIX, PresentedKey, mint};
+use chamberlain_scan::{Rules, Scanner};
 
 pub(crate) fn holds(bytes: &[u8]) {
     if let Ok(text) = str::from_utf8(bytes) {
@@ -28,6 +29,7 @@ fn minted(bytes: &[u8]) {
     let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
     let key = mint(std::array::from_fn(byte), std::array::from_fn(|at| byte(16 + at)));
     let text = key.text.expose();
+    scanned(text);
     let same = PresentedKey::parse(text).expect("what is made has the form");
     assert_eq!((&same.id, same.secret_hash), (&key.id, key.secret_hash));
     let at = usize::from(byte(59)) % text.len();
@@ -37,4 +39,11 @@ fn minted(bytes: &[u8]) {
     if let Some(other) = PresentedKey::parse(other) {
         assert!(other.id != key.id || other.secret_hash != key.secret_hash);
     }
+}
+
+/// The scanner, which knows the form for itself, takes what is made for a key.
+fn scanned(text: &str) {
+    let found = Scanner::new(Rules::anthropic()).find(text.as_bytes());
+    let [found] = found.as_slice() else { panic!("{} were found in a key", found.len()) };
+    assert_eq!((found.rule.id.as_ref(), found.range.clone()), ("chamberlain-virtual-key", 0..64));
 }

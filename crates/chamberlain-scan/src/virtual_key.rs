@@ -2,7 +2,8 @@
 //!
 //! The checksum is CRC-32 of all before it, in six characters of base64 for URLs, the highest bits
 //! first. A text without it is no virtual key, so this rule gives no false alarm. The form is
-//! written here a second time because this crate knows nothing of the rest of the house.
+//! written here a second time because this crate knows nothing of the rest of the house; the
+//! fuzzer's checks hold the two together.
 
 use crate::chars::{Chars, Pull};
 use crate::crc32::crc32;

@@ -1,8 +1,10 @@
 //! Virtual keys: what Chamberlain hands out instead of real ones.
 //!
 //! The form is `chm_<public id>_<secret>`: the public id (sixteen characters) finds the key, the
-//! secret (43 characters, 256 bits) proves possession. Only the SHA-256 of the secret is kept; a
-//! plain hash is enough for a secret that cannot be guessed.
+//! secret (43 characters) proves possession. Only the SHA-256 of the secret is kept; a plain hash is
+//! enough for a secret that cannot be guessed. Its first 37 characters are random, 222 bits; the
+//! last six are a checksum of all before them, so that a scanner knows a key from what only looks
+//! like one. Whether a key opens is decided by the hash alone.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,6 +21,9 @@ pub const PREFIX: &str = "chm_";
 
 const SECRET_ALPHABET: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// How many characters of a secret are random.
+const SECRET_RANDOM: usize = 37;
 
 /// A virtual key's state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -101,13 +106,24 @@ pub struct MintedKey {
     pub secret_hash: [u8; 32],
 }
 
-/// Makes a virtual key from random bytes.
+/// Makes a virtual key from random bytes. The last six of `secret` are not needed: the checksum
+/// stands in their place.
 pub fn mint(id: [u8; 16], secret: [u8; 43]) -> MintedKey {
     let id = VirtualKeyId::mint(id);
-    let secret: String =
-        secret.iter().map(|byte| char::from(SECRET_ALPHABET[usize::from(byte & 63)])).collect();
-    let secret_hash = hash(&secret);
-    MintedKey { text: Secret::new(format!("{PREFIX}{id}_{secret}")), id, secret_hash }
+    let digit = |value: u8| char::from(SECRET_ALPHABET[usize::from(value & 63)]);
+    let mut text = format!("{PREFIX}{id}_");
+    let start = text.len();
+    text.extend(secret[..SECRET_RANDOM].iter().map(|byte| digit(*byte)));
+    let sum = crc32(text.as_bytes());
+    text.extend([30, 24, 18, 12, 6, 0].map(|shift| digit((sum >> shift) as u8)));
+    let secret_hash = hash(&text[start..]);
+    MintedKey { text: Secret::new(text), id, secret_hash }
+}
+
+/// CRC-32 as in zip and Ethernet, a bit at a time: a key is made once.
+fn crc32(bytes: &[u8]) -> u32 {
+    let bit = |sum: u32, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 };
+    !bytes.iter().fold(!0, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), bit))
 }
 
 fn hash(secret: &str) -> [u8; 32] {
@@ -124,6 +140,16 @@ mod tests {
         let presented = PresentedKey::parse(minted.text.expose()).unwrap();
         assert_eq!(presented.id, minted.id);
         assert_eq!(presented.secret_hash, minted.secret_hash);
+    }
+
+    #[test]
+    fn a_minted_key_ends_with_its_checksum() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        let minted = mint([7; 16], [200; 43]);
+        let (start, check) = minted.text.expose().split_at(58);
+        let digits = check.bytes().map(|digit| SECRET_ALPHABET.iter().position(|d| *d == digit));
+        let sum = digits.fold(0, |sum, digit| sum << 6 | digit.unwrap() as u64);
+        assert_eq!(sum, u64::from(crc32(start.as_bytes())));
     }
 
     #[test]
