@@ -140,6 +140,7 @@ fn gateway(minted: &MintedKey, base: Uri) -> anyhow::Result<Gateway> {
         pause_on_exceed: false,
         limits: Limits::default(),
         upstream_key: Some(UpstreamKeyId::new("uk_bench")),
+        is_contained: false,
         pause: None,
     };
     let key = VirtualKey {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use chamberlain_core::admission::policy::OnShortage;
 use chamberlain_core::anthropic::request::Capability;
+use chamberlain_core::containment::Reason;
 use chamberlain_core::money::Money;
 use chamberlain_core::rotation::What;
 use ipnet::IpNet;
@@ -161,6 +162,18 @@ commands! {
     RotationShow, "rotation.show", reply::Rotation, false;
     /// Days left for every key.
     RotationStatus, "rotation.status", reply::RotationStatus, false;
+    /// Takes a key that is not to be trusted out of use, for good.
+    Contain, "contain", reply::Containment, true;
+    /// Lists containments.
+    ContainmentList, "containment.list", reply::Containments, false;
+    /// Shows one containment and everything that led there.
+    ContainmentShow, "containment.show", reply::Containment, false;
+    /// What was done with a contained key.
+    ContainmentReport, "containment.report", reply::ContainmentReport, false;
+    /// Says that a key was switched off at Anthropic by hand.
+    ContainmentVouch, "containment.vouch", reply::Containment, true;
+    /// Tries again what a containment could not do.
+    ContainmentResume, "containment.resume", reply::Containment, true;
     /// Gives an unsettled call its true cost.
     WriteOff, "write_off", reply::WrittenOff, true;
     /// Lists sinks and what they hold.
@@ -882,6 +895,67 @@ pub struct RotationStart {
     /// It must have served so many calls, probes included.
     #[serde(default)]
     pub soak_calls: Option<u64>,
+}
+
+/// `contain`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Contain {
+    /// An upstream key's id or name, an environment for the key that it leaves with, or a virtual
+    /// key's id or name. `upstream:`, `environment:` and `virtual:` in front tell them apart.
+    pub key: String,
+    /// Why, of a closed list.
+    pub reason: Reason,
+    /// What else there is to say.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// `containment.list`
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainmentList {
+    /// Those that have ended, too.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// `containment.show`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainmentShow {
+    /// Its id, or the key's id or name; absent for the newest.
+    #[serde(default)]
+    pub containment: Option<String>,
+}
+
+/// `containment.report`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainmentReport {
+    /// Its id, or the key's id or name; absent for the newest.
+    #[serde(default)]
+    pub containment: Option<String>,
+}
+
+/// `containment.vouch`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainmentVouch {
+    /// Its id, or the key's id or name; absent where only one waits for it.
+    #[serde(default)]
+    pub containment: Option<String>,
+    /// How that is known.
+    pub note: String,
+}
+
+/// `containment.resume`
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainmentResume {
+    /// Its id, or the key's id or name; absent where only one is under way.
+    #[serde(default)]
+    pub containment: Option<String>,
 }
 
 /// `rotation.approve`

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use chamberlain_core::audit::record::Principal;
+use chamberlain_core::containment::Subject;
 use chamberlain_core::id::UpstreamKeyId;
 use chamberlain_core::ledger::account::{AccountId, Balance};
 use chamberlain_core::money::Money;
@@ -42,6 +43,7 @@ mod audit;
 mod backups;
 mod batches;
 mod calls;
+mod containments;
 mod costs;
 mod doctor;
 mod key_probe;
@@ -138,6 +140,10 @@ pub struct Commander {
     used_up: Mutex<Vec<UsedUp>>,
     /// The sinks that are being delivered to.
     delivering: Mutex<BTreeSet<String>>,
+    /// Keys that are cut off here, and that the store may not have as such yet.
+    cut_off: Mutex<BTreeSet<Subject>>,
+    /// Held while containments are gone on with.
+    pursuing: Mutex<()>,
     /// True while a change is not published yet.
     overdue: AtomicBool,
 }
@@ -187,6 +193,8 @@ impl Commander {
             changing: Mutex::new(()),
             used_up: Mutex::default(),
             delivering: Mutex::default(),
+            cut_off: Mutex::default(),
+            pursuing: Mutex::default(),
             overdue: AtomicBool::new(false),
         };
         commander.open_keys(&house);
@@ -288,7 +296,7 @@ impl Commander {
         self.publisher.publish(|generation| {
             let house = self.house();
             self.overdue.store(house.is_err(), Ordering::SeqCst);
-            let house = house?;
+            let house = house?.without(&self.cut_off.lock());
             self.open_keys(&house);
             let calendar = ruling.calendar.clone();
             Ok(publish::compose(&house, &ruling.settings, calendar, generation))
@@ -378,6 +386,12 @@ impl Commander {
             Command::RotationList(asked) => json(self.rotation_list(&asked)),
             Command::RotationShow(asked) => json(self.rotation_show(&asked)),
             Command::RotationStatus(_) => json(self.rotation_status()),
+            Command::Contain(asked) => json(self.contain(actor, asked)),
+            Command::ContainmentList(asked) => json(self.containment_list(asked)),
+            Command::ContainmentShow(asked) => json(self.containment_show(&asked)),
+            Command::ContainmentReport(asked) => json(self.containment_report(&asked)),
+            Command::ContainmentVouch(asked) => json(self.containment_vouch(actor, &asked)),
+            Command::ContainmentResume(asked) => json(self.containment_resume(actor, &asked)),
             Command::WriteOff(asked) => json(self.write_off(actor, asked)),
             Command::SinkList(_) => json(self.sink_list()),
             Command::SinkCheck(asked) => json(self.sink_check(&asked)),

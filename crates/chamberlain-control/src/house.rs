@@ -1,8 +1,9 @@
 //! The house as it stands: what the configuration says, and what commands have put over it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chamberlain_core::admission::key::{KeyState, VirtualKey};
+use chamberlain_core::containment::Subject;
 use chamberlain_core::id::{EnvironmentName, UpstreamKeyId, VirtualKeyId};
 use chamberlain_core::ledger::account::Scope;
 use chamberlain_core::overrides::{Override, Overrides};
@@ -37,6 +38,8 @@ pub struct House {
     pub overrides: HashMap<Scope, Overrides>,
     /// Upstream keys of a backup that was put back, closed until upstream takes them.
     pub closed: Vec<UpstreamKeyId>,
+    /// Upstream keys that were contained.
+    pub contained: Vec<UpstreamKeyId>,
 }
 
 impl House {
@@ -50,7 +53,27 @@ impl House {
             upstream_keys: store.upstream_keys().map_err(from_store)?,
             overrides: store.overrides().map_err(from_store)?.into_iter().collect(),
             closed: Held::read(store)?.upstream_keys,
+            contained: store.contained_upstream_keys().map_err(from_store)?,
         })
+    }
+
+    /// The house without keys that are cut off and that the store may not have as such yet.
+    #[must_use]
+    pub fn without(mut self, cut_off: &BTreeSet<Subject>) -> House {
+        for subject in cut_off {
+            match subject {
+                Subject::UpstreamKey(id) => {
+                    let rows = self.upstream_keys.iter_mut().filter(|row| row.id == *id);
+                    rows.for_each(|row| row.state = row.state.shelved());
+                    self.contained.push(id.clone());
+                }
+                Subject::VirtualKey(id) => {
+                    let keys = self.virtual_keys.iter_mut().filter(|key| key.id == *id);
+                    keys.for_each(|key| key.state = KeyState::Revoked);
+                }
+            }
+        }
+        self
     }
 
     /// What commands put over the configuration of that scope.
@@ -71,6 +94,18 @@ impl House {
             })
         };
         current(Some(environment)).or_else(|| current(None))
+    }
+
+    /// Whether an environment leaves with no key because the one it had was contained.
+    pub fn lost_its_key(&self, environment: &EnvironmentName) -> bool {
+        let is_its_own =
+            |key: &&UpstreamKey| key.environment.as_ref().is_none_or(|owner| owner == environment);
+        self.upstream_key_of(environment).is_none()
+            && self
+                .upstream_keys
+                .iter()
+                .filter(is_its_own)
+                .any(|key| self.contained.contains(&key.id))
     }
 
     /// Virtual keys of an environment that are not revoked.

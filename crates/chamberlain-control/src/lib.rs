@@ -12,6 +12,7 @@ pub mod command;
 pub mod commander;
 pub mod door;
 pub mod error;
+pub mod exposure;
 pub mod fault;
 pub mod house;
 pub mod inventory;

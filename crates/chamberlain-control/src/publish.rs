@@ -53,6 +53,7 @@ fn environment(
         pause_on_exceed: configured.pause_on_exceed,
         limits: house.limits(&scope, settings),
         upstream_key: house.upstream_key_of(&configured.name).map(|key| key.id.clone()),
+        is_contained: house.lost_its_key(&configured.name),
         pause: house.overrides(&scope).pause,
     }
 }

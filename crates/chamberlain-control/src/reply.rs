@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use chamberlain_core::admission::breaker::BreakerState;
 use chamberlain_core::admission::key::KeyState;
 use chamberlain_core::admission::policy::Policy;
+use chamberlain_core::containment::{Reason, Who, Work};
 use chamberlain_core::keys::finding::{Finding, FindingKind};
 use chamberlain_core::keys::profile::CreatedFor;
 use chamberlain_core::keys::schedule::Because;
@@ -22,6 +23,7 @@ use chamberlain_core::time::{Date, WindowKind};
 use chamberlain_core::usage::Tokens;
 use serde::{Deserialize, Serialize};
 
+use crate::exposure::{Exposure, UsageFound};
 use crate::wire::{CostBy, Moment, SecretText};
 
 /// What kind of scope.
@@ -57,6 +59,8 @@ pub enum UpstreamKeyState {
     Staged,
     /// In use.
     Current,
+    /// Not to be trusted, out of use for good; kept until it was seen dead.
+    Contained,
     /// Superseded; kept for calls that began with it.
     Previous,
     /// Removed here; its secret is erased.
@@ -1280,4 +1284,129 @@ pub struct RotationDue {
     pub days_left: i64,
     /// The rotation that is under way, if one is.
     pub rotation: Option<String>,
+}
+
+/// The containment of a key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Containment {
+    /// Its id.
+    pub id: String,
+    /// `upstream_key` or `virtual_key`.
+    pub kind: String,
+    /// The key.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// Beginning and end of an upstream key.
+    pub hint: Option<String>,
+    /// The environment it was for; absent for a shared one.
+    pub environment: Option<String>,
+    /// Why.
+    pub reason: Reason,
+    /// What else was said.
+    pub note: Option<String>,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: Moment,
+    /// `cutting`; `cut` once no call leaves from here; `contained` once nobody can use the key any
+    /// more; `done` once everything is.
+    pub state: String,
+    /// True when it was contained before this command.
+    pub before: bool,
+    /// Calls that were on their way with it, and were ended.
+    pub in_flight: Option<u64>,
+    /// The environments that left with it, and the key that each leaves with now; an absent one
+    /// means that their calls are refused.
+    pub serves_now: Vec<ServesNow>,
+    /// What is done, and what is not.
+    pub work: Vec<ContainmentWork>,
+    /// Since when the key counts as dead: Anthropic refused it three times over a minute.
+    pub dead_at: Option<Moment>,
+    /// When all was done.
+    pub ended_at: Option<Moment>,
+    /// Who is to have done what by when.
+    pub clocks: Vec<ContainmentClock>,
+    /// What is left to people, the most urgent first.
+    pub left_to_do: Vec<String>,
+    /// Everything that led there, where it was asked for.
+    pub timeline: Vec<ContainmentLine>,
+}
+
+/// An environment and the key it leaves with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ServesNow {
+    /// The environment.
+    pub environment: String,
+    /// The name of its key; absent where its calls are refused.
+    pub key: Option<String>,
+}
+
+/// One piece of work of a containment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContainmentWork {
+    /// `cut`, `switch_off`, `report`, `usage` or `erase`.
+    pub work: Work,
+    /// `done`, `under_way`, `failed` (it is tried again) or `waits` (for a person).
+    pub state: String,
+    /// When it was done.
+    pub at: Option<Moment>,
+    /// Milliseconds from the word of containment until then.
+    pub after_ms: Option<u64>,
+    /// Who did it by hand, and how that is known.
+    pub by_hand: Option<String>,
+    /// Why the last try failed.
+    pub failed: Option<String>,
+    /// How often it was tried in vain.
+    pub tries: u32,
+}
+
+/// A clock of a containment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContainmentClock {
+    /// What is to be done.
+    pub name: String,
+    /// `chamberlain` or `operator`.
+    pub who: Who,
+    /// When it began to run.
+    pub began: Moment,
+    /// By when it is to be done.
+    pub due: Moment,
+    /// When it was done.
+    pub ended: Option<Moment>,
+    /// How long it ran, milliseconds.
+    pub ran_ms: u64,
+}
+
+/// Something that changed a containment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContainmentLine {
+    /// When.
+    pub at: Moment,
+    /// Who.
+    pub actor: String,
+    /// What kind of thing.
+    pub kind: String,
+    /// What exactly.
+    pub detail: String,
+    /// Its record in the audit log.
+    pub audit_seq: u64,
+}
+
+/// Containments.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Containments {
+    /// The newest first.
+    pub containments: Vec<Containment>,
+}
+
+/// What was done with a contained key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ContainmentReport {
+    /// The containment.
+    pub containment: Containment,
+    /// By the calls on record; absent while it is being put together.
+    pub exposure: Option<Exposure>,
+    /// By Anthropic's count; absent where it could not be asked.
+    pub usage: Option<UsageFound>,
 }

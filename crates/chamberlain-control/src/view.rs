@@ -63,11 +63,12 @@ pub fn upstream_key(
         name: key.name.clone(),
         environment: key.environment.as_ref().map(ToString::to_string),
         state: match key.state {
+            UpstreamKeyState::Revoked => reply::UpstreamKeyState::Revoked,
+            _ if house.contained.contains(&key.id) => reply::UpstreamKeyState::Contained,
             UpstreamKeyState::Listed => reply::UpstreamKeyState::Listed,
             UpstreamKeyState::Staged => reply::UpstreamKeyState::Staged,
             UpstreamKeyState::Current => reply::UpstreamKeyState::Current,
             UpstreamKeyState::Previous => reply::UpstreamKeyState::Previous,
-            UpstreamKeyState::Revoked => reply::UpstreamKeyState::Revoked,
         },
         hint: key.hint.clone(),
         fingerprint: key.fingerprint.clone(),

@@ -82,6 +82,11 @@ text_id!(
     RotationId,
     "rot_"
 );
+text_id!(
+    /// The containment of one key.
+    ContainmentId,
+    "con_"
+);
 
 impl VirtualKeyId {
     /// Mints the sixteen-character public id of a virtual key.

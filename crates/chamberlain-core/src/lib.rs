@@ -9,6 +9,7 @@ pub mod anthropic;
 pub mod audit;
 pub mod backup;
 pub mod batch;
+pub mod containment;
 pub mod hygiene;
 pub mod id;
 pub mod keys;

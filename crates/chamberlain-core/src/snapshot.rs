@@ -101,6 +101,8 @@ pub struct Environment {
     pub limits: Limits,
     /// The current upstream key: its own, or the shared one; `None` sends calls to the mock.
     pub upstream_key: Option<UpstreamKeyId>,
+    /// Whether it has none because the one it had was contained.
+    pub is_contained: bool,
     /// Set while the environment is paused.
     pub pause: Option<Pause>,
 }

@@ -27,7 +27,7 @@ impl Tokens {
     }
 
     /// Both together.
-    pub(crate) fn plus(self, other: Tokens) -> Tokens {
+    pub fn plus(self, other: Tokens) -> Tokens {
         Tokens {
             input: self.input.saturating_add(other.input),
             cache_write_5m: self.cache_write_5m.saturating_add(other.cache_write_5m),

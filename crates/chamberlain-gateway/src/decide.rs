@@ -158,6 +158,7 @@ impl Inner {
         let environment = &call.environment;
         match &environment.upstream_key {
             Some(key) => Ok(Destination::Key(key.clone())),
+            None if environment.is_contained => Err(Fault::KeyContained(environment.name.clone())),
             None => Err(Fault::NoUpstreamKey(environment.name.clone())),
         }
     }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use chamberlain_core::admission::breaker::Health;
 use chamberlain_core::admission::refusal::Refusal;
 use chamberlain_core::admission::retry::{AttemptEnd, delay_ms};
-use chamberlain_core::id::CallId;
+use chamberlain_core::id::{CallId, UpstreamKeyId};
 use chamberlain_core::record::{Notice, Route, Severity};
 use chamberlain_core::resource::{ResourceId, ResourceKind};
 use chamberlain_core::snapshot::{BreakerSettings, GatewaySettings};
@@ -459,10 +459,22 @@ impl Inner {
         if let Some(key) = destination.key()
             && !self.keys.is_open(key)
         {
-            return Err(Fault::KeyNotOpen(key.clone()).into());
+            return Err(self.closed(call, key).into());
         }
         let passed = self.standings.pass(destination, call.snapshot.settings.breaker, self.now());
         passed.map_err(|retry_after_ms| Refusal::BreakerOpen { retry_after_ms }.into())
+    }
+
+    /// Why a key that a call was to leave with is not open any more. Where another one took its
+    /// place, the call leaves with that one when it is sent again.
+    fn closed(&self, call: &Call, key: &UpstreamKeyId) -> Fault {
+        let snapshot = self.snapshot.load();
+        let environment = snapshot.environments.get(&call.environment.name);
+        match environment.map(|environment| (&environment.upstream_key, environment.is_contained)) {
+            Some((Some(now), _)) if now != key => Fault::KeyRemoved(key.clone()),
+            Some((None, true)) => Fault::KeyContained(call.environment.name.clone()),
+            _ => Fault::KeyNotOpen(key.clone()),
+        }
     }
 
     /// Forgets what upstream says is gone. Beside the client, so that one that leaves before it

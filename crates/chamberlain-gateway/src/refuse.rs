@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     NoEnvironment(EnvironmentName),
     /// Ours: the environment has no upstream key.
     NoUpstreamKey(EnvironmentName),
+    /// Ours: the environment's upstream key was contained, and none took its place.
+    KeyContained(EnvironmentName),
     /// Ours: the upstream key is not open.
     KeyNotOpen(UpstreamKeyId),
     /// Ours: the upstream key was removed while the call was in flight.
@@ -94,6 +96,7 @@ impl Fault {
             Fault::BodyBroken => (400, T::InvalidRequestError, "request_body_broken", false),
             Fault::NoEnvironment(_) => (503, T::ApiError, "no_environment", false),
             Fault::NoUpstreamKey(_) => (503, T::ApiError, "no_upstream_key", false),
+            Fault::KeyContained(_) => (503, T::ApiError, "upstream_key_contained", false),
             Fault::KeyNotOpen(_) => (503, T::ApiError, "upstream_key_not_open", false),
             Fault::KeyRemoved(_) => (503, T::ApiError, "upstream_key_removed", true),
             Fault::NoMock => (503, T::ApiError, "no_mock", false),
@@ -141,13 +144,19 @@ impl Fault {
                 "The environment {name} has no Anthropic key yet, so this call was not sent. Your \
                  operator can add one with: chamberlain key add"
             ),
+            Fault::KeyContained(name) => format!(
+                "The Anthropic key of the environment {name} was taken out of use because it is \
+                 not to be trusted any more, and there is no other yet, so this call was not sent. \
+                 Your virtual key is fine. Your operator brings calls back with a new key; \
+                 chamberlain containment show says how."
+            ),
             Fault::KeyNotOpen(id) => format!(
                 "The upstream key {id} cannot be used right now, so this call was not sent. Your \
                  operator should run: chamberlain doctor"
             ),
             Fault::KeyRemoved(id) => format!(
-                "Your operator removed the upstream key {id} that this call was sent with. What \
-                 was worked on is charged; a new call goes out with the key in its place, if \
+                "Your operator took the upstream key {id} that this call was sent with out of use. \
+                 What was worked on is charged; a new call goes out with the key in its place, if \
                  there is one."
             ),
             Fault::NoMock => "This is a test-mode key and no mock is running, so this call was \

@@ -16,6 +16,7 @@ use crate::request::Version;
 
 pub(crate) mod api;
 pub(crate) mod console;
+mod usage;
 
 /// What every admin key begins with.
 const ADMIN_PREFIX: &[u8] = b"sk-ant-admin";
@@ -102,6 +103,8 @@ struct Everything {
     lies: Vec<Lie>,
     /// How long a change of status takes to work.
     lag_ms: u64,
+    /// How long it takes until a call is in the usage report.
+    usage_late_ms: u64,
     /// Hashes of keys that were deleted.
     gone: Vec<[u8; 32]>,
     /// Hashes of admin keys that were made here.

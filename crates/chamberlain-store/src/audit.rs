@@ -29,10 +29,11 @@ pub use self::filter::AuditFilter;
 pub(crate) const STORED_LEVEL_MIN: u8 = 8;
 
 /// The families of records that tell of a change by an operator.
-const CHANGES: [&str; 10] = [
+const CHANGES: [&str; 11] = [
     "budget",
     "clock",
     "config",
+    "containment",
     "key",
     "limit",
     "rotation",

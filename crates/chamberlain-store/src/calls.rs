@@ -113,6 +113,8 @@ pub struct CallFilter {
     pub until: Option<Timestamp>,
     /// Of this virtual key.
     pub virtual_key: Option<VirtualKeyId>,
+    /// That left with this upstream key.
+    pub upstream_key: Option<UpstreamKeyId>,
     /// In this environment.
     pub environment: Option<EnvironmentName>,
     /// Asked for or served by this model.
@@ -264,6 +266,9 @@ impl CallFilter {
         }
         if let Some(key) = &self.virtual_key {
             add("virtual_key = ?", text(key.as_str()));
+        }
+        if let Some(key) = &self.upstream_key {
+            add("upstream_key = ?", text(key.as_str()));
         }
         if let Some(environment) = &self.environment {
             add("environment = ?", text(environment.as_str()));

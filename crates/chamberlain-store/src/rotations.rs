@@ -235,6 +235,17 @@ impl Change<'_> {
         Ok(seq)
     }
 
+    /// Whether a rotation that has not ended replaces this key.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_being_replaced(&self, id: &UpstreamKeyId) -> Result<bool, StoreFault> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT 1 FROM rotations WHERE ended_at IS NULL AND old_key = ?1")?
+            .exists([id.as_str()])?)
+    }
+
     /// Takes a key out of use without putting another one in its place. It stays sealed.
     ///
     /// # Errors

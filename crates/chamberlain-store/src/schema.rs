@@ -32,6 +32,7 @@ const STEPS: &[Step] = steps![
     "0008_sinks",
     "0009_rotations",
     "0010_audit_blocks",
+    "0011_containments",
 ];
 
 const MAKE_STEPS_TABLE: &str = "

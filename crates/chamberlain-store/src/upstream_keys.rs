@@ -35,6 +35,17 @@ pub enum UpstreamKeyState {
     Revoked,
 }
 
+impl UpstreamKeyState {
+    /// The same, out of use.
+    #[must_use]
+    pub fn shelved(self) -> UpstreamKeyState {
+        match self {
+            UpstreamKeyState::Current | UpstreamKeyState::Previous => UpstreamKeyState::Staged,
+            other => other,
+        }
+    }
+}
+
 impl Word for UpstreamKeyState {
     const WORDS: &'static [(UpstreamKeyState, &'static str)] = &[
         (UpstreamKeyState::Listed, "listed"),
@@ -230,9 +241,13 @@ impl Change<'_> {
     /// Makes a staged or previous key the current one of its environment.
     ///
     /// # Errors
-    /// When there is no such key, it is revoked, or its value was never given.
+    /// When there is no such key, it is revoked or contained, or its value was never given.
     pub fn promote_upstream_key(&mut self, id: &UpstreamKeyId) -> Result<(), StoreFault> {
         let key = self.living(id)?;
+        if self.is_contained(id)? {
+            let problem = format!("{:?} was contained and is not put into use again", key.name);
+            return Err(StoreFault::Conflict(problem));
+        }
         if key.state == UpstreamKeyState::Listed {
             let problem = format!("the value of {:?} was never given", key.name);
             return Err(StoreFault::Conflict(problem));

@@ -1,6 +1,6 @@
 //! Anthropic's Admin API, as far as the inventory and rotations need it: keys are listed, looked
-//! at, renamed and switched; workspaces and their members are listed. No key can be made there, and
-//! none can be read.
+//! at, renamed and switched; workspaces and their members are listed; what was used with a key is
+//! reported. No key can be made there, and none can be read.
 //!
 //! Every request has a time limit and is sent once: whoever wants it tried again says so, with its
 //! own record. What comes back is judged: an answer that is not the API's, is about another key, or
@@ -8,6 +8,7 @@
 
 mod fault;
 mod read;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use http::{HeaderValue, Method, Request, Response};
 use serde_json::{Value, json};
 
 pub use fault::AdminFault;
+pub use usage::UsedHour;
 
 use crate::web::{Web, WebFault};
 

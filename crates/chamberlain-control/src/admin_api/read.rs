@@ -73,7 +73,7 @@ pub(super) fn error(body: Option<&Value>) -> String {
     said.unwrap_or_else(|| "without a reason in the API's form".to_owned())
 }
 
-fn required(value: &Value, name: &str, of: &str) -> Result<String, String> {
+pub(super) fn required(value: &Value, name: &str, of: &str) -> Result<String, String> {
     text(value, name).ok_or_else(|| format!("{of} has no {name}"))
 }
 
@@ -83,7 +83,7 @@ fn text(value: &Value, name: &str) -> Option<String> {
     Some(secret::redact(&short).into_owned())
 }
 
-fn moment(value: &Value, name: &str, of: &str) -> Result<Option<Timestamp>, String> {
+pub(super) fn moment(value: &Value, name: &str, of: &str) -> Result<Option<Timestamp>, String> {
     match value.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Timestamp::from_rfc3339(text)

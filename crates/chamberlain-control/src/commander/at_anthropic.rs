@@ -65,27 +65,29 @@ impl Commander {
         key: &UpstreamKeyId,
         status: ListedStatus,
     ) -> Result<(), Outcome> {
-        let refused = |why: String| Outcome::Refused(why);
+        let id = self.id_at_anthropic(key)?;
+        let update = KeyUpdate { status: Some(status), ..KeyUpdate::default() };
+        let asked = self.with_admin_api(|api| Ok(api.update_key(&id, &update).map(drop)));
+        asked.map_err(|error| Outcome::Failed(error.to_string()))?.map_err(|fault| {
+            let why = format!("{fault}; {}", fault.advice());
+            if fault.may_pass() { Outcome::Failed(why) } else { Outcome::Refused(why) }
+        })
+    }
+
+    /// The id that a key has at Anthropic: as it is known, or by its hint.
+    ///
+    /// # Errors
+    /// As [`Commander::set_at_anthropic`].
+    pub(super) fn id_at_anthropic(&self, key: &UpstreamKeyId) -> Result<String, Outcome> {
         let house = self.house().map_err(|error| Outcome::Failed(error.to_string()))?;
         let row = house.upstream_keys.iter().find(|row| row.id == *key);
-        let row = row.ok_or_else(|| refused("the key is not known here".to_owned()))?;
-        let asked = self.with_admin_api(|api| {
-            let id = match at_anthropic(row) {
-                Some(id) => Ok(id),
-                None => only_one(&api.keys()?, &row.hint),
-            };
-            Ok(match id {
-                Ok(id) => {
-                    let update = KeyUpdate { status: Some(status), ..KeyUpdate::default() };
-                    api.update_key(&id, &update).map(drop).map_err(|fault| {
-                        let why = format!("{fault}; {}", fault.advice());
-                        if fault.may_pass() { Outcome::Failed(why) } else { refused(why) }
-                    })
-                }
-                Err(why) => Err(refused(why)),
-            })
-        });
-        asked.unwrap_or_else(|error| Err(Outcome::Failed(error.to_string())))
+        let row = row.ok_or_else(|| Outcome::Refused("the key is not known here".to_owned()))?;
+        if let Some(id) = at_anthropic(row) {
+            return Ok(id);
+        }
+        let listed = self.with_admin_api(|api| api.keys());
+        let listed = listed.map_err(|error| Outcome::Failed(error.to_string()))?;
+        only_one(&listed, &row.hint).map_err(Outcome::Refused)
     }
 }
 

@@ -281,6 +281,15 @@ fn refuse_double(
     environment: Option<&EnvironmentName>,
     ground: Ground<'_>,
 ) -> Result<(), CommandError> {
+    let is_same = |row: &&UpstreamKey| row.fingerprint == fingerprint;
+    let contained = |row: &&UpstreamKey| ground.house.contained.contains(&row.id);
+    if let Some(same) = ground.house.upstream_keys.iter().filter(is_same).find(contained) {
+        return Err(CommandError::conflict(format!(
+            "this key was contained, as {:?} ({}): it is not taken in again",
+            same.name, same.id
+        ))
+        .hint("make a new one in the Claude Console, https://platform.claude.com/settings/keys"));
+    }
     let Some(same) = in_use(ground).find(|row| row.fingerprint == fingerprint) else {
         return Ok(());
     };

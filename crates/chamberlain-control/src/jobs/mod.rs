@@ -15,6 +15,7 @@ pub mod exceed;
 mod backup;
 mod checkpoint;
 mod compare_keys;
+mod contain;
 mod housekeep;
 mod rotate;
 
@@ -34,6 +35,7 @@ pub fn all(commander: &Arc<Commander>) -> Vec<Arc<dyn Job>> {
         Arc::new(compare_keys::CompareKeys(commander.clone())),
         Arc::new(housekeep::Housekeep(commander.clone())),
         Arc::new(Exceed(commander.clone())),
+        Arc::new(contain::Contain(commander.clone())),
         Arc::new(Publish(commander.clone())),
         Arc::new(rotate::Rotate(commander.clone(), Kind::Planned)),
         Arc::new(rotate::Rotate(commander.clone(), Kind::Emergency)),

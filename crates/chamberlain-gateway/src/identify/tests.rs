@@ -17,6 +17,7 @@ fn environment(name: &str) -> Environment {
         pause_on_exceed: false,
         limits: Limits::default(),
         upstream_key: None,
+        is_contained: false,
         pause: None,
     }
 }

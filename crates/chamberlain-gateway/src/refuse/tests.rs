@@ -25,6 +25,7 @@ fn all() -> Vec<Fault> {
         Fault::BatchUnreadable,
         Fault::BatchLost,
         Fault::Redirected { status: 302 },
+        Fault::KeyContained(environment()),
     ];
     for (at, fault) in all.iter().enumerate() {
         assert_eq!(at, place(fault), "{fault:?} is missing, twice, or out of order");
@@ -56,6 +57,7 @@ fn place(fault: &Fault) -> usize {
         Fault::BatchUnreadable => 18,
         Fault::BatchLost => 19,
         Fault::Redirected { .. } => 20,
+        Fault::KeyContained(_) => 21,
     }
 }
 

@@ -114,6 +114,7 @@ fn plan() -> (Plan, String) {
         pause_on_exceed: false,
         limits: Limits::default(),
         upstream_key: Some(UpstreamKeyId::new("uk_test")),
+        is_contained: false,
         pause: None,
     };
     let key = VirtualKey {

@@ -59,7 +59,8 @@ impl AdminCall<'_> {
             ("GET", ["workspaces"]) => self.workspaces()?,
             ("GET", ["workspaces", id]) => self.workspace(id)?,
             ("GET", ["workspaces", id, "members"]) => self.members(id)?,
-            (_, ["me"] | ["api_keys", ..] | ["workspaces", ..]) => {
+            ("GET", ["usage_report", "messages"]) => super::usage::answer(self.state, self.query)?,
+            (_, ["me"] | ["api_keys", ..] | ["workspaces", ..] | ["usage_report", ..]) => {
                 return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"));
             }
             _ => return Err(ApiError::not_found(format!("Not found: {}", self.path))),

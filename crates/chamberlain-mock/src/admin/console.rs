@@ -30,6 +30,7 @@ pub(crate) fn answer(
         ("DELETE", ["workspaces", id, "members", user]) => asked.remove_member(id, user),
         ("POST", ["admin", "lie"]) => asked.lie(),
         ("POST", ["admin", "lag"]) => Ok(asked.lag()),
+        ("POST", ["admin", "usage_late"]) => Ok(asked.usage_late()),
         _ => return None,
     };
     Some(match answered {
@@ -195,8 +196,17 @@ impl Asked<'_> {
 
     /// A change of status works so much later than it is shown.
     fn lag(&self) -> Value {
-        let ms = self.value("ms").and_then(|ms| ms.parse().ok()).unwrap_or(0);
-        self.organization().lock().lag_ms = ms;
+        self.organization().lock().lag_ms = self.ms();
         json!({})
+    }
+
+    /// A call is in the usage report so much later than it ended.
+    fn usage_late(&self) -> Value {
+        self.organization().lock().usage_late_ms = self.ms();
+        json!({})
+    }
+
+    fn ms(&self) -> u64 {
+        self.value("ms").and_then(|ms| ms.parse().ok()).unwrap_or(0)
     }
 }

@@ -8,6 +8,7 @@ mod budget;
 mod calls;
 mod completions;
 mod config;
+mod contain;
 pub(crate) mod context;
 mod cost;
 mod doctor;
@@ -93,6 +94,10 @@ enum Noun {
     Limit(limit::Limit),
     /// Replace upstream keys: status, start, approve, give-key, vouch, abort, rollback, resume, list, show, timeline
     Rotation(rotation::Rotation),
+    /// Take a key that is not to be trusted out of use, now and for good
+    Contain(contain::Contain),
+    /// Keys that were contained: list, show, report, timeline, vouch, resume
+    Containment(contain::Containment),
     /// Stop all calls of a scope
     Pause(pause::Pause),
     /// End a pause
@@ -143,6 +148,8 @@ impl Noun {
             Noun::Budget(noun) => noun.run(context),
             Noun::Limit(noun) => noun.run(context),
             Noun::Rotation(noun) => noun.run(context),
+            Noun::Contain(noun) => noun.run(context),
+            Noun::Containment(noun) => noun.run(context),
             Noun::Pause(noun) => noun.run(context),
             Noun::Resume(noun) => noun.run(context),
             Noun::Freeze(noun) => noun.run(context),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Uri;
-use chamberlain_control::command::{KeyAbout, KeyAdd, KeyList};
+use chamberlain_control::command::{ContainmentList, KeyAbout, KeyAdd, KeyList};
 use chamberlain_control::commander::Prober;
 use chamberlain_control::door::{self, Inside};
 use chamberlain_control::reply::UpstreamKeyState;
@@ -59,7 +59,10 @@ pub(super) fn take_key(inside: &Inside, vault: &Arc<Vault>) -> Result<(), Failur
 /// Decides where calls go. `mock` is the address of the built-in one.
 pub(super) fn choose(inside: &Inside, config: &Config, mock: &str) -> Result<Upstream, Failure> {
     let keys = door::ask(inside, KeyList::default())?.keys;
-    let has_key = keys.iter().any(|key| key.state == UpstreamKeyState::Current);
+    // A house whose key was contained waits for the next one; the mock never answers in its place.
+    let contained = door::ask(inside, ContainmentList { all: true })?.containments;
+    let has_key = keys.iter().any(|key| key.state == UpstreamKeyState::Current)
+        || contained.iter().any(|containment| containment.kind == "upstream_key");
     if !has_key && config.upstream_is_written {
         return Err(Failure::usage(format!(
             "calls are to go to {}, and there is no key for it",

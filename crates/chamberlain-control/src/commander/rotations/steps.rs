@@ -61,6 +61,12 @@ impl Commander {
 
     /// What has to be seen to before the store is changed.
     fn before_the_store(&self, rotation: &Rotation, step: Step) -> Result<(), Outcome> {
+        if let (Step::Promote, Some(new)) = (step, &rotation.new) {
+            self.refuse_contained(&new.id)?;
+        }
+        if step == Step::Restore {
+            self.refuse_contained(&rotation.old)?;
+        }
         match step {
             // Nobody goes back to a key that does not work. Where nothing can be learned, it worked
             // a while ago.
@@ -80,6 +86,15 @@ impl Commander {
             }
             Step::Archive => self.archive_at_anthropic(rotation),
             _ => Ok(()),
+        }
+    }
+
+    /// A contained key is put into use by nobody.
+    fn refuse_contained(&self, id: &UpstreamKeyId) -> Result<(), Outcome> {
+        let house = self.house().map_err(|error| Outcome::Failed(error.to_string()))?;
+        match house.contained.contains(id) {
+            true => Err(Outcome::Refused(format!("{id} was contained and stays out of use"))),
+            false => Ok(()),
         }
     }
 

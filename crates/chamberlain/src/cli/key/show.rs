@@ -17,6 +17,7 @@ pub(super) fn state(state: UpstreamKeyState) -> &'static str {
         UpstreamKeyState::Staged => "staged",
         UpstreamKeyState::Current => "current",
         UpstreamKeyState::Previous => "previous",
+        UpstreamKeyState::Contained => "contained",
         UpstreamKeyState::Revoked => "removed",
     }
 }
